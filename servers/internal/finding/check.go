@@ -1,0 +1,224 @@
+package finding
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/limit"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/workspace"
+)
+
+// MaxStdin is how many bytes `check -` reads.
+const MaxStdin = workspace.MaxTotal
+
+// The exit codes of Command.
+const (
+	exitClean  = 0 // nothing at or above the threshold
+	exitFail   = 1 // a violation at or above the threshold
+	exitBroken = 2 // an input that could not be read, or wrong usage
+)
+
+// Input is one file, or what came on standard input.
+type Input struct {
+	Name string // as it is to be reported
+	Data []byte
+}
+
+// Checker is what a policy server gives the check subcommand.
+type Checker struct {
+	Tool, Version string
+	Rules         []Rule
+	Flags         func(fs *flag.FlagSet)                                 // the checker's own flags; may be nil
+	Check         func(ctx context.Context, in Input) ([]Finding, error) // may return both; the error names file and line
+	Match         func(path string) bool                                 // which files of a folder are inputs
+}
+
+type options struct {
+	format string
+	failOn Severity
+	strict bool
+	paths  []string
+}
+
+// report is all that one run has to say.
+type report struct {
+	findings []Finding
+	errs     []error
+}
+
+// Command runs `NAME check [options] PATH…|-` and returns the exit code: 2 if the usage is wrong or an input
+// could not be read (the others are still checked, and their findings written), else 1 if a violation is at
+// or above the threshold (with --strict an unknown verdict too), else 0.
+func (c Checker) Command(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	opts, err := c.parse(args, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return exitClean
+	case err != nil:
+		return exitBroken
+	}
+	var r report
+	for _, path := range opts.paths {
+		inputs, err := c.read(path, stdin)
+		r.fail(err)
+		for _, in := range inputs {
+			if err := ctx.Err(); err != nil {
+				r.fail(fmt.Errorf("%s: not checked: %w", in.Name, err))
+				continue
+			}
+			findings, err := c.Check(ctx, in)
+			r.findings = append(r.findings, findings...)
+			r.fail(err)
+		}
+	}
+	err = c.write(stdout, opts.format, r)
+	for _, problem := range r.errs {
+		_, _ = fmt.Fprintf(stderr, "%s check: %s\n", c.Tool, printable(problem.Error()))
+	}
+	if err != nil {
+		_, _ = fmt.Fprintf(stderr, "%s check: writing the result: %v\n", c.Tool, err)
+		return exitBroken
+	}
+	return r.exitCode(opts)
+}
+
+// fail keeps the problems that err joins, one by one.
+func (r *report) fail(err error) {
+	if err == nil {
+		return
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // just what errors.Join made
+		for _, err := range joined.Unwrap() {
+			r.fail(err)
+		}
+		return
+	}
+	r.errs = append(r.errs, err)
+}
+
+func (r report) exitCode(opts options) int {
+	if len(r.errs) > 0 {
+		return exitBroken
+	}
+	for _, f := range r.findings {
+		if f.Verdict == Fail || opts.strict && f.Verdict == Unknown {
+			// A finding without a severity is a fault of the checker, and must not open the gate.
+			if f.Severity == "" || f.Severity.Rank() >= opts.failOn.Rank() {
+				return exitFail
+			}
+		}
+	}
+	return exitClean
+}
+
+func (c Checker) parse(args []string, stderr io.Writer) (options, error) {
+	opts := options{format: "text", failOn: Low}
+	fs := flag.NewFlagSet(c.Tool+" check", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.Usage = func() {
+		_, _ = fmt.Fprintf(stderr, "usage: %s check [options] PATH...|-\n\n"+
+			"Checks files, every matching file below folders, or standard input (-). Options stand before\n"+
+			"the paths. Exit code: 0 clean, 1 violations, 2 an input could not be read or wrong usage.\n\n", c.Tool)
+		fs.PrintDefaults()
+	}
+	fs.Func("format", "output `format`: text, json or sarif (default text)", func(s string) error {
+		if !slices.Contains([]string{"text", "json", "sarif"}, s) {
+			return errors.New("want text, json or sarif")
+		}
+		opts.format = s
+		return nil
+	})
+	fs.Func("fail-on", "least `severity` that makes the exit code 1: low, medium, high or critical (default low)", func(s string) (err error) {
+		opts.failOn, err = ParseSeverity(s)
+		return err
+	})
+	fs.BoolVar(&opts.strict, "strict", false, "an unknown verdict counts as a violation")
+	if c.Flags != nil {
+		c.Flags(fs)
+	}
+	if err := fs.Parse(args); err != nil {
+		return options{}, err // the flag set has said what is wrong
+	}
+	opts.paths = fs.Args()
+	if err := checkPaths(opts.paths, args); err != nil {
+		_, _ = fmt.Fprintf(stderr, "%s check: %v\n", c.Tool, err)
+		fs.Usage()
+		return options{}, err
+	}
+	return opts, nil
+}
+
+func checkPaths(paths, args []string) error {
+	if len(paths) == 0 {
+		return errors.New("name at least one file or folder, or - for standard input")
+	}
+	stdin := 0
+	for _, path := range paths {
+		switch {
+		case path == "-":
+			stdin++
+		case path == "":
+			return errors.New("a path is empty")
+		case strings.HasPrefix(path, "-") && !slices.Contains(args, "--"):
+			return fmt.Errorf("%s stands after a path; options stand before the paths (after --, it would be a path)", path)
+		}
+	}
+	if stdin > 1 {
+		return errors.New("standard input (-) can be read once")
+	}
+	return nil
+}
+
+// read returns the inputs at path. Both results may be set: what could be read is checked even so.
+func (c Checker) read(path string, stdin io.Reader) ([]Input, error) {
+	if path == "-" {
+		data, err := limit.ReadAll(stdin, MaxStdin)
+		if err != nil {
+			return nil, fmt.Errorf("standard input: %w", err)
+		}
+		return []Input{{Name: "stdin", Data: data}}, nil
+	}
+	// The operator's own path may be absolute, contain .. and lead through links; what is below it may not.
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return nil, err
+	}
+	info, err := os.Stat(real)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		files, err := below(filepath.Dir(real), filepath.Base(real), nil)
+		return inputs(files, func(string) string { return path }), err
+	}
+	files, err := below(real, ".", c.Match)
+	if err == nil && len(files) == 0 {
+		// A gate that checks nothing must not look like one that found nothing.
+		err = fmt.Errorf("%s: nothing to check: no file in it is an input of %s check", path, c.Tool)
+	}
+	return inputs(files, func(name string) string { return filepath.Join(path, name) }), err
+}
+
+func below(dir, name string, match func(string) bool) ([]workspace.File, error) {
+	root, err := workspace.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = root.Close() }()
+	return root.Read(name, match)
+}
+
+func inputs(files []workspace.File, name func(string) string) []Input {
+	var all []Input
+	for _, f := range files {
+		all = append(all, Input{Name: name(f.Path), Data: f.Data})
+	}
+	return all
+}

@@ -1,0 +1,111 @@
+// Package relay carries bytes between two connections until both directions have ended.
+package relay
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync/atomic"
+	"time"
+)
+
+// Conn is a connection of which each direction can end by itself: TCP or a Unix socket.
+type Conn interface {
+	net.Conn
+	CloseWrite() error
+}
+
+// ErrIdle says that a relay ended because nothing moved for the idle time.
+var ErrIdle = errors.New("nothing was sent for too long")
+
+// Result tells what a relay carried and why it ended.
+type Result struct {
+	Up, Down int64 // bytes from near to far, and from far to near
+	Err      error // nil when both sides had said all they had to say
+}
+
+// Carry copies in both directions between near and far. The end of one direction is passed on and the other
+// goes on. It ends when both have ended, when one fails, when nothing was carried in either for idle to one and a
+// half times idle, or when ctx ends. Both connections are then closed.
+func Carry(ctx context.Context, near, far Conn, idle time.Duration) Result {
+	r := &relay{near: near, far: far, tick: idle / 2}
+	r.lastMoved.Store(time.Now().UnixNano())
+	stop := context.AfterFunc(ctx, r.close)
+	defer stop()
+	defer r.close()
+	down := make(chan error, 1)
+	go func() { down <- r.carry(near, far, &r.down) }()
+	upErr := r.carry(far, near, &r.up)
+	downErr := <-down
+	result := Result{Up: r.up.Load(), Down: r.down.Load(), Err: context.Cause(ctx)}
+	if result.Err == nil {
+		result.Err = first(upErr, downErr)
+	}
+	return result
+}
+
+type relay struct {
+	near, far Conn
+	tick      time.Duration
+	up, down  atomic.Int64
+	lastMoved atomic.Int64 // Unix nanoseconds
+}
+
+func (r *relay) close() {
+	_ = r.near.Close()
+	_ = r.far.Close()
+}
+
+// carry copies one direction. The kernel moves the bytes (splice), which a wrapped connection would prevent, so
+// progress is looked at when the read deadline passes, and not with every read.
+func (r *relay) carry(to, from Conn, moved *atomic.Int64) error {
+	for {
+		readBy := time.Now().Add(r.tick)
+		// A reader that does not read gets one tick longer: a write that is cut off loses bytes, a read does not.
+		writeBy := readBy.Add(r.tick)
+		_ = from.SetReadDeadline(readBy)
+		_ = to.SetWriteDeadline(writeBy)
+		n, err := io.Copy(to, from)
+		moved.Add(n)
+		now := time.Now()
+		if n > 0 {
+			r.lastMoved.Store(now.UnixNano())
+		}
+		switch {
+		case err == nil:
+			if err := to.CloseWrite(); err != nil {
+				// The other side is gone; what it still had to say is lost anyway.
+				r.close()
+				return err
+			}
+			return nil
+		case !isTimeout(err):
+			r.close()
+			return err
+		case now.After(writeBy) || now.Sub(time.Unix(0, r.lastMoved.Load())) >= 2*r.tick:
+			r.close()
+			return ErrIdle
+		}
+	}
+}
+
+func isTimeout(err error) bool {
+	var netErr net.Error
+	return errors.As(err, &netErr) && netErr.Timeout()
+}
+
+// first prefers the error that ended the relay to the one that the other direction got from its end.
+func first(errs ...error) error {
+	var closed error
+	for _, err := range errs {
+		switch {
+		case err == nil:
+		case errors.Is(err, net.ErrClosed):
+			closed = err
+		default:
+			return err
+		}
+	}
+	return closed
+}
