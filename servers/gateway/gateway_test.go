@@ -1,0 +1,437 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/audit"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpclient"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpserver"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/outbound"
+)
+
+// bundle is a gateway with two servers behind it, all real, in one process.
+type bundle struct {
+	t       *testing.T
+	dir     string
+	stderr  lockedBuffer
+	servers map[string]context.CancelFunc
+}
+
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+type askIn struct {
+	Text string `json:"text" maxLength:"64"`
+}
+
+type askOut struct {
+	Text      string `json:"text"`
+	Principal string `json:"principal"`
+	Call      string `json:"call"`
+}
+
+func serverProgram(name, description string) mcpserver.Program {
+	return mcpserver.Program{Name: name, Title: name, Tools: func(mcpserver.Env) ([]mcpserver.Tool, error) {
+		return []mcpserver.Tool{
+			mcpserver.Typed(mcpserver.Definition{Name: "ask", Description: description}, func(ctx context.Context, in askIn) (askOut, error) {
+				if in.Text == "missing" {
+					return askOut{}, mcpserver.Errorf(mcpserver.CodeNotFound, "there is no %q", in.Text)
+				}
+				return askOut{in.Text, mcpserver.Principal(ctx), outbound.Call(ctx)}, nil
+			}),
+			mcpserver.Typed(mcpserver.Definition{Name: "other", Description: "Not granted"}, func(context.Context, askIn) (askOut, error) {
+				return askOut{}, nil
+			}),
+		}, nil
+	}}
+}
+
+const testPolicy = `version: 1
+agents:
+  reader:
+    identity: {token: reader}
+    allow: [{tool: alpha_ask}, {tool: beta_ask}]
+`
+
+func newBundle(t *testing.T) *bundle {
+	t.Helper()
+	b := &bundle{t: t, dir: t.TempDir(), servers: map[string]context.CancelFunc{}}
+	sum := sha256.Sum256([]byte("reader-token"))
+	b.write("tokens/reader.sha256", hex.EncodeToString(sum[:]))
+	b.write("policy.yaml", testPolicy)
+	b.write("audit/.keep", "")
+	b.lock()
+	return b
+}
+
+func (b *bundle) write(name, content string) {
+	b.t.Helper()
+	path := filepath.Join(b.dir, name)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(content), 0o600)); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// lock writes the lock file as make lock does: from what the servers' tools command prints.
+func (b *bundle) lock() {
+	b.t.Helper()
+	var files []string
+	for _, name := range []string{"alpha", "beta"} {
+		var out bytes.Buffer
+		if code := serverProgram(name, "Answers").Run(b.t.Context(), []string{"tools"}, os.Stdin, &out, &b.stderr); code != 0 {
+			b.t.Fatal(b.stderr.String())
+		}
+		b.write(name+".json", out.String())
+		files = append(files, filepath.Join(b.dir, name+".json"))
+	}
+	var out bytes.Buffer
+	if code := program().Run(b.t.Context(), append([]string{"lock"}, files...), os.Stdin, &out, &b.stderr); code != 0 {
+		b.t.Fatal(b.stderr.String())
+	}
+	b.write("lock.json", out.String())
+}
+
+func (b *bundle) socket(name string) string { return filepath.Join(b.dir, name+".sock") }
+
+// start runs a program until stop is called or the test ends.
+func (b *bundle) start(name string, p mcpserver.Program, args ...string) {
+	b.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan int, 1)
+	args = append([]string{"serve", "--listen", "unix://" + b.socket(name)}, args...)
+	go func() { done <- p.Run(ctx, args, os.Stdin, &b.stderr, &b.stderr) }()
+	b.servers[name] = func() { cancel(); done <- <-done }
+	b.t.Cleanup(func() { cancel(); <-done })
+	for range 500 {
+		if conn, err := new(net.Dialer).DialContext(ctx, "unix", b.socket(name)); err == nil {
+			_ = conn.Close()
+			return
+		}
+		select {
+		case code := <-done:
+			done <- code
+			b.t.Fatalf("%s ended with %d: %s", name, code, b.stderr.String())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	b.t.Fatalf("%s does not listen: %s", name, b.stderr.String())
+}
+
+func (b *bundle) gatewayArgs() []string {
+	return []string{
+		"--tokens", filepath.Join(b.dir, "tokens"), "--policy", filepath.Join(b.dir, "policy.yaml"),
+		"--lock", filepath.Join(b.dir, "lock.json"), "--audit", filepath.Join(b.dir, "audit"),
+		"--upstream", "alpha=unix://" + b.socket("alpha"), "--upstream", "beta=unix://" + b.socket("beta"),
+	}
+}
+
+func (b *bundle) startAll() *mcpclient.Client {
+	b.t.Helper()
+	b.start("alpha", serverProgram("alpha", "Answers"))
+	b.start("beta", serverProgram("beta", "Answers"))
+	b.start("gateway", program(), b.gatewayArgs()...)
+	return b.client("reader-token")
+}
+
+func (b *bundle) client(token string) *mcpclient.Client {
+	return &mcpclient.Client{URL: "http://localhost/mcp", Token: token, HTTP: &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", b.socket("gateway"))
+		},
+	}}}
+}
+
+func (b *bundle) records() []audit.Record {
+	b.t.Helper()
+	var records []audit.Record
+	err := audit.ReadLog(filepath.Join(b.dir, "audit"), func(r audit.Record, _ []byte) error {
+		records = append(records, r)
+		return nil
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return records
+}
+
+func (b *bundle) tools(client *mcpclient.Client) string {
+	b.t.Helper()
+	raw, err := client.ListTools(b.t.Context())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var names []string
+	for _, data := range raw {
+		var d mcpserver.Definition
+		if err := json.Unmarshal(data, &d); err != nil {
+			b.t.Fatal(err)
+		}
+		names = append(names, d.Name)
+	}
+	return strings.Join(names, " ")
+}
+
+func ask(t *testing.T, client *mcpclient.Client, tool, text string) (mcpclient.CallResult, error) {
+	t.Helper()
+	return client.CallTool(t.Context(), tool, map[string]string{"text": text}, nil)
+}
+
+// eventually waits for what another goroutine brings about.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for range 1000 {
+		if holds() {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Fatalf("never: %s", what)
+}
+
+func TestForwarding(t *testing.T) {
+	b := newBundle(t)
+	client := b.startAll()
+	if got, want := b.tools(client), "alpha_ask beta_ask"; got != want {
+		t.Errorf("tools %q, want %q", got, want)
+	}
+
+	result, err := ask(t, client, "beta_ask", "hi")
+	if err != nil || result.IsError {
+		t.Fatal(result, err)
+	}
+	if want := fmt.Sprintf(`{"call":%q,"principal":"reader","text":"hi"}`, result.Call); canonical(t, result.Structured) != want {
+		t.Errorf("answer %s, want %s", result.Structured, want)
+	}
+	records := b.records()
+	last := records[len(records)-1]
+	if last.Call != result.Call || last.Principal != "reader" || last.Server != "beta" || last.Tool != "beta_ask" ||
+		last.Decision != audit.Allow || last.Reason != "ok" || string(last.Args) != `{"text":"hi"}` {
+		t.Errorf("record %+v", last)
+	}
+	if !strings.Contains(b.stderr.String(), `"call":"`+result.Call+`"`) {
+		t.Error("the server's own record has another call id")
+	}
+
+	if result, err := ask(t, client, "alpha_ask", "missing"); err != nil || result.Code != "not_found" || result.Text != `not_found: there is no "missing"` {
+		t.Errorf("a tool's error: %+v, %v", result, err)
+	}
+	if result, err := ask(t, client, "alpha_ask", strings.Repeat("x", 65)); err != nil || result.Code != "invalid_arguments" {
+		t.Errorf("bad arguments: %+v, %v", result, err)
+	}
+	var rpc *mcpclient.RPCError
+	for _, tool := range []string{"alpha_other", "alpha_nope", "ask"} {
+		if _, err := ask(t, client, tool, "hi"); !errors.As(err, &rpc) || !strings.Contains(rpc.Message, "unknown tool") {
+			t.Errorf("%s: %v", tool, err)
+		}
+	}
+	if last := b.records(); last[len(last)-3].Decision != audit.Deny || last[len(last)-3].Reason != "not granted" || last[len(last)-3].Call == rpc.Data[mcpclient.MetaCall] {
+		t.Errorf("record of a call that is not granted: %+v", last[len(last)-3])
+	}
+	var status *mcpclient.StatusError
+	if _, err := b.client("wrong").ListTools(t.Context()); !errors.As(err, &status) || status.Status != http.StatusUnauthorized {
+		t.Errorf("a wrong token: %v", err)
+	}
+}
+
+func canonical(t *testing.T, data json.RawMessage) string {
+	t.Helper()
+	var v any
+	if err := json.Unmarshal(data, &v); err != nil {
+		t.Fatal(err)
+	}
+	out, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+// A server whose definitions change loses its tools, the others go on, and it has them back when they are again
+// the locked ones.
+func TestQuarantine(t *testing.T) {
+	b := newBundle(t)
+	client := b.startAll()
+	if _, err := ask(t, client, "alpha_ask", "hi"); err != nil {
+		t.Fatal(err)
+	}
+	b.servers["alpha"]()
+	b.start("alpha", serverProgram("alpha", "Answers!"))
+	// The very next call must not reach it, whether or not the gateway has noticed.
+	if result, err := ask(t, client, "alpha_ask", "hi"); err == nil && !result.IsError {
+		t.Errorf("a changed tool was called: %+v", result)
+	}
+	eventually(t, "the tools of the changed server vanish", func() bool { return b.tools(client) == "beta_ask" })
+	var rpc *mcpclient.RPCError
+	if _, err := ask(t, client, "alpha_ask", "hi"); !errors.As(err, &rpc) || !strings.Contains(rpc.Message, "unknown tool") {
+		t.Errorf("a quarantined tool: %v", err)
+	}
+	records := b.records()
+	if last := records[len(records)-1]; last.Decision != audit.Deny || !strings.Contains(last.Reason, "quarantined") {
+		t.Errorf("record %+v", last)
+	}
+	if !strings.Contains(b.stderr.String(), "ask is ") {
+		t.Error("the difference is not in the log")
+	}
+	if result, err := ask(t, client, "beta_ask", "hi"); err != nil || result.IsError {
+		t.Errorf("the other server: %+v, %v", result, err)
+	}
+	b.servers["alpha"]()
+	b.start("alpha", serverProgram("alpha", "Answers"))
+	eventually(t, "the tools come back", func() bool { return b.tools(client) == "alpha_ask beta_ask" })
+	if result, err := ask(t, client, "alpha_ask", "hi"); err != nil || result.IsError {
+		t.Errorf("after it changed back: %+v, %v", result, err)
+	}
+}
+
+// A dead server costs its own tools and no one else's.
+func TestDeadServer(t *testing.T) {
+	b := newBundle(t)
+	client := b.startAll()
+	b.servers["alpha"]()
+	result, err := ask(t, client, "alpha_ask", "hi")
+	if err != nil || result.Code != "unavailable" || strings.Contains(result.Text, b.dir) {
+		t.Errorf("a dead server: %+v, %v", result, err)
+	}
+	if result, err := ask(t, client, "beta_ask", "hi"); err != nil || result.IsError {
+		t.Errorf("the other server: %+v, %v", result, err)
+	}
+	b.start("alpha", serverProgram("alpha", "Answers"))
+	if result, err := ask(t, client, "alpha_ask", "hi"); err != nil || result.IsError {
+		t.Errorf("after it is back: %+v, %v", result, err)
+	}
+}
+
+// Each mistake in what the gateway is given stops its start and says what is wrong.
+func TestStartUpMistakes(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(b *bundle)
+		args   []string
+		want   string
+	}{
+		"no token": {func(b *bundle) { b.write("tokens/reader.sha256", "") }, nil, "no tokens"},
+		"another's token": {func(b *bundle) {
+			b.write("policy.yaml", strings.ReplaceAll(testPolicy, "token: reader", "token: writer"))
+		}, nil, "writer has no token"},
+		"policy":            {func(b *bundle) { b.write("policy.yaml", "version: 1\nagent: {}\n") }, nil, "policy.yaml:2: unknown key agent"},
+		"stale lock":        {func(b *bundle) { b.write("lock.json", strings.Replace(b.read("lock.json"), "Answers", "Answers!", 1)) }, nil, "run make lock"},
+		"lock key":          {func(b *bundle) { b.write("lock.json", `{"version":1,"servers":{},"x":1}`) }, nil, `unknown field "x"`},
+		"lock version":      {func(b *bundle) { b.write("lock.json", `{"version":2}`) }, nil, "version is 2"},
+		"no lock":           {func(b *bundle) { _ = os.Remove(filepath.Join(b.dir, "lock.json")) }, nil, "reading the lock"},
+		"unlocked server":   {nil, []string{"--upstream", "gamma=unix:///tmp/g"}, "no server of that name"},
+		"upstream over TCP": {nil, []string{"--upstream", "gamma=tcp://127.0.0.1:1"}, ""},
+		"upstream twice":    {nil, []string{"--upstream", "alpha=unix:///tmp/g"}, ""},
+		"unknown flag":      {nil, []string{"--polcy", "x"}, "polcy"},
+		"no audit folder":   {func(b *bundle) { _ = os.RemoveAll(filepath.Join(b.dir, "audit")) }, nil, "opening the audit log"},
+		"broken audit log":  {func(b *bundle) { b.write("audit/00000000000000000001.jsonl", "x\n") }, nil, "audit log broken"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBundle(t)
+			if tc.change != nil {
+				tc.change(b)
+			}
+			args := append([]string{"--listen", "unix://" + b.socket("gateway")}, append(b.gatewayArgs(), tc.args...)...)
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			var stderr bytes.Buffer
+			code := program().Run(ctx, args, os.Stdin, &stderr, &stderr)
+			if code == 0 || !strings.Contains(stderr.String(), tc.want) {
+				t.Errorf("exit code %d, %s; want %q in it", code, &stderr, tc.want)
+			}
+		})
+	}
+	t.Run("no tokens folder", func(t *testing.T) {
+		b := newBundle(t)
+		var stderr bytes.Buffer
+		if code := program().Run(t.Context(), append([]string{"--listen", "unix://" + b.socket("gateway")}, b.gatewayArgs()[2:]...), os.Stdin, &stderr, &stderr); code != 1 || !strings.Contains(stderr.String(), "--tokens") {
+			t.Errorf("%d %s", code, &stderr)
+		}
+	})
+}
+
+func (b *bundle) read(name string) string {
+	b.t.Helper()
+	data, err := os.ReadFile(filepath.Join(b.dir, name))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return string(data)
+}
+
+func TestAuditCommand(t *testing.T) {
+	b := newBundle(t)
+	client := b.startAll()
+	var calls []string
+	for range 3 {
+		result, err := ask(t, client, "alpha_ask", "hi")
+		if err != nil {
+			t.Fatal(err)
+		}
+		calls = append(calls, result.Call)
+	}
+	run := func(args ...string) (string, int) {
+		var out bytes.Buffer
+		code := program().Run(t.Context(), append([]string{"audit"}, args...), os.Stdin, &out, &out)
+		return out.String(), code
+	}
+	dir := filepath.Join(b.dir, "audit")
+	if out, code := run("show", "--audit", dir, calls[0], calls[2]); code != 0 || strings.Count(out, "\n") != 2 || strings.Contains(out, calls[1]) {
+		t.Errorf("show: %d %s", code, out)
+	}
+	if out, code := run("tail", "--audit", dir, "--limit", "1"); code != 0 || strings.Count(out, "\n") != 1 || !strings.Contains(out, calls[2]) {
+		t.Errorf("tail: %d %s", code, out)
+	}
+	if out, code := run("show", "--audit", dir, "NOSUCHCALL"); code == 0 || !strings.Contains(out, "NOSUCHCALL") {
+		t.Errorf("show of nothing: %d %s", code, out)
+	}
+	for _, args := range [][]string{nil, {"tail", "x"}, {"erase"}, {"show"}, {"tail", "--limit", "0"}} {
+		if out, code := run(args...); code == 0 || !strings.Contains(out, "usage") {
+			t.Errorf("%q: %d %s", args, code, out)
+		}
+	}
+}
+
+func FuzzLock(f *testing.F) {
+	f.Add([]byte(`{"version":1,"servers":{"a":{"b":{"sha256":"x","definition":{"name":"b","inputSchema":{},"annotations":{"readOnlyHint":true,"destructiveHint":false,"idempotentHint":true,"openWorldHint":false}}}}}}`))
+	f.Add([]byte(`{"version":1,"servers":{}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		lock, err := parseLock(data)
+		if err != nil {
+			return
+		}
+		again, err := json.Marshal(lock)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := parseLock(again); err != nil {
+			t.Errorf("%s is a lock, and %s is not: %v", data, again, err)
+		}
+	})
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/limit"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpserver"
+)
+
+const (
+	lockVersion = 1
+	maxLock     = 4 << 20 // bytes
+)
+
+// lockFile is agents/tools.lock.json: the definitions that somebody has reviewed.
+type lockFile struct {
+	Version int                              `json:"version"`
+	Servers map[string]map[string]lockedTool `json:"servers"` // server → tool → definition
+}
+
+type lockedTool struct {
+	SHA256     string               `json:"sha256"` // of the definition's canonical form
+	Definition mcpserver.Definition `json:"definition"`
+}
+
+func readLock(path string) (*lockFile, error) {
+	data, err := readFile(path, maxLock)
+	if err != nil {
+		return nil, fmt.Errorf("reading the lock: %w", err)
+	}
+	lock, err := parseLock(data)
+	if err != nil {
+		return nil, fmt.Errorf("reading the lock: %s: %w", path, err)
+	}
+	return lock, nil
+}
+
+func parseLock(data []byte) (*lockFile, error) {
+	var lock lockFile
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&lock); err != nil {
+		return nil, fmt.Errorf("byte %d: %w", dec.InputOffset(), err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("byte %d: more than one JSON value", dec.InputOffset())
+	}
+	if lock.Version != lockVersion {
+		return nil, fmt.Errorf("version is %d; this gateway reads version %d", lock.Version, lockVersion)
+	}
+	for server, tools := range lock.Servers {
+		if !serverName.MatchString(server) {
+			return nil, fmt.Errorf("server %q: want lower-case letters and digits", server)
+		}
+		for name, tool := range tools {
+			digest, err := tool.Definition.Digest()
+			if err != nil {
+				return nil, fmt.Errorf("%s_%s: %w", server, name, err)
+			}
+			if digest != tool.SHA256 || name != tool.Definition.Name {
+				return nil, fmt.Errorf("%s_%s: the definition is not the one that its sha256 stands for; run make lock and review what it changes", server, name)
+			}
+		}
+	}
+	return &lock, nil
+}
+
+// toolNames lists all tools as agents know them.
+func (l *lockFile) toolNames() []string {
+	var names []string
+	for server, tools := range l.Servers {
+		for tool := range tools {
+			names = append(names, agentToolName(server, tool))
+		}
+	}
+	return names
+}
+
+func agentToolName(server, tool string) string { return server + "_" + tool }
+
+// difference says how a server's definitions differ from the locked ones; empty if they do not.
+func difference(locked map[string]lockedTool, raw []json.RawMessage) (string, error) {
+	var differences []string
+	seen := map[string]bool{}
+	for _, data := range raw {
+		var d mcpserver.Definition
+		if err := json.Unmarshal(data, &d); err != nil {
+			return err.Error(), nil
+		}
+		digest, err := d.Digest()
+		if err != nil {
+			return "", err
+		}
+		want, ok := locked[d.Name]
+		switch {
+		case seen[d.Name]:
+			differences = append(differences, fmt.Sprintf("%s is there twice", d.Name))
+		case !ok:
+			differences = append(differences, fmt.Sprintf("%s is new", d.Name))
+		case digest != want.SHA256:
+			differences = append(differences, fmt.Sprintf("%s is %s, not %s", d.Name, digest, want.SHA256))
+		}
+		seen[d.Name] = true
+	}
+	for name := range locked {
+		if !seen[name] {
+			differences = append(differences, name+" is gone")
+		}
+	}
+	slices.Sort(differences)
+	return strings.Join(differences, "; "), nil
+}
+
+// lockCommand writes a lock file of what servers' tools subcommands printed.
+func lockCommand(_ context.Context, args []string, stdout, stderr io.Writer) error {
+	set := flag.NewFlagSet("gateway lock", flag.ContinueOnError)
+	set.SetOutput(stderr)
+	set.Usage = func() {
+		_, _ = fmt.Fprintln(stderr, "usage: gateway lock SERVER.json…\nprints a lock file of the definitions that SERVER tools printed into SERVER.json")
+	}
+	if err := set.Parse(args); err != nil {
+		return err
+	}
+	if set.NArg() == 0 {
+		set.Usage()
+		return errors.New("no files named")
+	}
+	lock := lockFile{Version: lockVersion, Servers: map[string]map[string]lockedTool{}}
+	for _, path := range set.Args() {
+		server, _ := strings.CutSuffix(filepath.Base(path), ".json")
+		data, err := readFile(path, maxLock)
+		if err != nil {
+			return err
+		}
+		var definitions []mcpserver.Definition
+		if err := json.Unmarshal(data, &definitions); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		tools := map[string]lockedTool{}
+		for _, d := range definitions {
+			digest, err := d.Digest()
+			if err != nil {
+				return fmt.Errorf("%s: %w", path, err)
+			}
+			tools[d.Name] = lockedTool{SHA256: digest, Definition: d}
+		}
+		lock.Servers[server] = tools
+	}
+	enc := json.NewEncoder(stdout)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(lock)
+}
+
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
+
+func readFile(path string, maxBytes int64) ([]byte, error) {
+	file, err := os.Open(path) //nolint:gosec // the operator's own path
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	data, err := limit.ReadAll(file, maxBytes)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return data, nil
+}

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/strictyaml"
+)
+
+const (
+	policyVersion = 1
+	maxPolicy     = 1 << 20 // bytes
+	maxAgents     = 1000
+)
+
+// Names of servers and agents; they stand in tool names, file names and records.
+var (
+	serverName = regexp.MustCompile(`^[a-z][a-z0-9]{0,30}$`)          //nolint:gochecknoglobals // compiled once, never changed
+	agentName  = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)    //nolint:gochecknoglobals // compiled once, never changed
+	toolGrant  = regexp.MustCompile(`^[a-z][a-z0-9]*_[a-z0-9_]*\*?$`) //nolint:gochecknoglobals // compiled once, never changed
+)
+
+// policyFile is the grammar of agents/policy.yaml.
+type policyFile struct {
+	Version int                  `yaml:"version"`
+	Agents  map[string]agentFile `yaml:"agents"`
+}
+
+type agentFile struct {
+	Identity struct {
+		Token scalar `yaml:"token"`
+	} `yaml:"identity"`
+	Allow []struct {
+		Tool scalar `yaml:"tool"`
+	} `yaml:"allow"`
+}
+
+// scalar is a string that knows its line.
+type scalar struct {
+	value string
+	line  int
+}
+
+// UnmarshalYAML reads a scalar node.
+func (s *scalar) UnmarshalYAML(node *yaml.Node) error {
+	s.line = node.Line
+	return node.Decode(&s.value)
+}
+
+// policy says who holds a token and what each agent may call. What it does not name is refused.
+type policy struct {
+	agents  map[string]*agent
+	byToken map[string]string // holder of a token → agent
+}
+
+type agent struct {
+	token string
+	allow []grant
+}
+
+// grant is a tool's name, or a prefix of names if glob is set.
+type grant struct {
+	tool string
+	glob bool
+}
+
+// readPolicy reads the file at path and holds it against the lock: a grant that no locked tool answers to is an
+// error, for it is a misspelling or a tool that nobody reviewed.
+func readPolicy(path string, lock *lockFile) (*policy, error) {
+	file, err := readPolicyFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the policy: %w", err)
+	}
+	return newPolicy(path, file, lock.toolNames())
+}
+
+func readPolicyFile(path string) (policyFile, error) {
+	file, err := os.Open(path) //nolint:gosec // the operator's own path
+	if err != nil {
+		return policyFile{}, err
+	}
+	defer func() { _ = file.Close() }()
+	return decodePolicy(path, file)
+}
+
+func decodePolicy(path string, r io.Reader) (policyFile, error) {
+	var file policyFile
+	if err := strictyaml.Decode(path, r, maxPolicy, &file); err != nil {
+		return policyFile{}, err
+	}
+	if file.Version != policyVersion {
+		return policyFile{}, fmt.Errorf("%s: version is %d; this gateway reads version %d", path, file.Version, policyVersion)
+	}
+	return file, nil
+}
+
+func newPolicy(path string, file policyFile, tools []string) (*policy, error) {
+	if len(file.Agents) == 0 || len(file.Agents) > maxAgents {
+		return nil, fmt.Errorf("%s: agents has %d entries; it needs 1 to %d", path, len(file.Agents), maxAgents)
+	}
+	p := &policy{agents: map[string]*agent{}, byToken: map[string]string{}}
+	var errs []error
+	for _, name := range sortedKeys(file.Agents) {
+		a, problems := parseAgent(name, file.Agents[name], tools)
+		for _, problem := range problems {
+			errs = append(errs, fmt.Errorf("%s:%d: agent %s: %w", path, problem.line, name, problem.err))
+		}
+		if other, taken := p.byToken[a.token]; taken && a.token != "" {
+			errs = append(errs, fmt.Errorf("%s:%d: agent %s: token %s is already the identity of %s",
+				path, file.Agents[name].Identity.Token.line, name, a.token, other))
+		}
+		p.agents[name], p.byToken[a.token] = a, name
+	}
+	return p, errors.Join(errs...)
+}
+
+type problem struct {
+	line int
+	err  error
+}
+
+func parseAgent(name string, file agentFile, tools []string) (*agent, []problem) {
+	var problems []problem
+	add := func(line int, format string, args ...any) {
+		problems = append(problems, problem{line, fmt.Errorf(format, args...)})
+	}
+	token := file.Identity.Token
+	if !agentName.MatchString(name) {
+		add(token.line, "a name has lower-case letters, digits, '.', '_' and '-', at most 63")
+	}
+	if !agentName.MatchString(token.value) {
+		add(token.line, "identity: {token: NAME} names the file NAME.sha256 of the tokens folder; got %q", token.value)
+	}
+	a := &agent{token: token.value}
+	for _, entry := range file.Allow {
+		text := entry.Tool.value
+		prefix, glob := strings.CutSuffix(text, "*")
+		g := grant{tool: prefix, glob: glob}
+		switch {
+		case !toolGrant.MatchString(text):
+			add(entry.Tool.line, "tool %q: want SERVER_TOOL, or a prefix of such names with a trailing *", text)
+		case !slices.ContainsFunc(tools, g.covers):
+			add(entry.Tool.line, "tool %q: the lock file has no such tool", text)
+		}
+		a.allow = append(a.allow, g)
+	}
+	return a, problems
+}
+
+func (g grant) covers(tool string) bool {
+	return tool == g.tool || g.glob && strings.HasPrefix(tool, g.tool)
+}
+
+func (p *policy) grants(agent, tool string) bool {
+	a := p.agents[agent]
+	return a != nil && slices.ContainsFunc(a.allow, func(g grant) bool { return g.covers(tool) })
+}
+
+// principal returns whose token it is.
+func (p *policy) principal(token string) (string, bool) {
+	agent, ok := p.byToken[token]
+	return agent, ok
+}
+
+// holders lists the tokens that must exist.
+func (p *policy) holders() []string { return sortedKeys(p.byToken) }
+
+// agentsCommand prints each agent of the policy and the name of its token, a line each, for scripts/secrets.
+func agentsCommand(_ context.Context, args []string, stdout, stderr io.Writer) error {
+	set := flag.NewFlagSet("gateway agents", flag.ContinueOnError)
+	set.SetOutput(stderr)
+	path := set.String("policy", "agents/policy.yaml", "the policy")
+	if err := set.Parse(args); err != nil {
+		return err
+	}
+	file, err := readPolicyFile(*path)
+	if err != nil {
+		return err
+	}
+	for _, name := range sortedKeys(file.Agents) {
+		token := file.Agents[name].Identity.Token
+		if !agentName.MatchString(name) || !agentName.MatchString(token.value) {
+			return fmt.Errorf("%s:%d: agent %s: needs identity: {token: NAME}, both names of the form %s", *path, token.line, name, agentName)
+		}
+		if _, err := fmt.Fprintln(stdout, name, token.value); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,121 @@
+package mcpserver
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/egresspolicy"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/outbound"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/version"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/workspace"
+)
+
+// Program is one server binary.
+type Program struct {
+	Name    string // of the binary, and the prefix of its tools at the gateway
+	Title   string
+	Summary string // what it is for, in a sentence; clients see it as the server's instructions
+
+	// Flags declares the server's own flags; nil for none.
+	Flags func(fs *flag.FlagSet)
+	// Hosts are the hosts that --egress direct allows without --allow-host.
+	Hosts []egresspolicy.Rule
+	// Tools makes the tools. It is called once, after the flags are parsed, by every subcommand that needs them.
+	Tools func(env Env) ([]Tool, error)
+	// Gate says who may call what; nil is the zero Gate. It is called once, by serve, after Tools. A server with
+	// a Gate insists on --tokens and does not serve standard input.
+	Gate func(env Env) (Gate, error)
+	// Check makes the frame of the check subcommand; nil where there is none.
+	Check func(env Env) finding.Checker
+	// Commands are subcommands of the server's own, by name. They get the arguments after it.
+	Commands map[string]func(ctx context.Context, args []string, stdout, stderr io.Writer) error
+}
+
+// Env is what a server gets to make its tools of.
+type Env struct {
+	Logger *slog.Logger
+	// Outbound returns the one way out; without --egress its error says to set it.
+	Outbound func() (*outbound.Client, error)
+	// Workspace is the folder of --workspace, nil without.
+	Workspace *workspace.Root
+}
+
+const (
+	exitOK    = 0
+	exitError = 1
+	exitUsage = 2
+)
+
+// errUsage is wrapped by errors that a look at the usage text would mend; flag has printed them already.
+var errUsage = errors.New("usage")
+
+// Main is the whole life of a server's process.
+func Main(p Program) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := p.Run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr) //nolint:forbidigo // the one place that hands out standard output
+	stop()
+	os.Exit(code)
+}
+
+// Run is Main without the process: it returns the exit code, 0 for done, 1 for a failure that stderr tells, 2 for a
+// wrong command line. It serves until ctx ends.
+func (p Program) Run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.Writer) int {
+	command := "serve"
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		command, args = args[0], args[1:]
+	}
+	var err error
+	switch own := p.Commands[command]; {
+	case own != nil:
+		err = own(ctx, args, stdout, stderr)
+	case command == "check" && p.Check != nil:
+		return p.Check(Env{Logger: newLogger(stderr, slog.LevelWarn)}).Command(ctx, args, stdin, stdout, stderr)
+	case command == "serve":
+		err = p.serve(ctx, args, stdin, stdout, stderr)
+	case command == "health":
+		err = p.health(ctx, args, stderr)
+	case command == "tools":
+		err = p.listTools(args, stdout, stderr)
+	case command == "call":
+		err = p.callTool(ctx, args, stdin, stdout, stderr)
+	case command == "version" && len(args) == 0:
+		_, err = fmt.Fprintln(stdout, p.Name, version.String())
+	case command == "help":
+		_, err = fmt.Fprintln(stdout, p.usage())
+	default:
+		_, _ = fmt.Fprintf(stderr, "%s: unknown command %q\n%s\n", p.Name, command, p.usage())
+		return exitUsage
+	}
+	switch {
+	case err == nil || errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case errors.Is(err, errUsage):
+		return exitUsage
+	default:
+		_, _ = fmt.Fprintf(stderr, "%s: %v\n", p.Name, err)
+		return exitError
+	}
+}
+
+func (p Program) usage() string {
+	commands := []string{"serve (default)", "health", "tools", "call TOOL JSON", "version"}
+	if p.Check != nil {
+		commands = append(commands, "check PATH…|-")
+	}
+	for name := range p.Commands {
+		commands = append(commands, name)
+	}
+	slices.Sort(commands[5:])
+	return fmt.Sprintf("usage: %s [COMMAND] [FLAGS]\n%s\ncommands: %s\n%s COMMAND -h lists the flags of a command",
+		p.Name, p.Summary, strings.Join(commands, ", "), p.Name)
+}

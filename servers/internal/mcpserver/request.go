@@ -1,0 +1,333 @@
+package mcpserver
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/mark3labs/mcp-go/mcp"
+	"github.com/mark3labs/mcp-go/server"
+	validator "github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/audit"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpclient"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/outbound"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/scrub"
+)
+
+// The bounds of one request.
+const (
+	maxBody     = 4 << 20          // bytes of one message, over HTTP and stdio alike
+	maxDepth    = 64               // nesting of JSON objects and lists in a message
+	maxResult   = 1 << 20          // bytes of a result's structured content
+	maxName     = 128              // bytes of a method, a tool's name, a principal
+	maxID       = 256              // bytes of a request's id
+	maxEcho     = 64               // bytes of a caller's input that a message repeats
+	maxReason   = 256              // bytes of the reason in a record
+	maxProblems = 10               // violations of a schema that a message lists
+	callTimeout = 30 * time.Second // one tool call
+)
+
+// pipeline is what every request of every transport goes through.
+type pipeline struct {
+	name     string
+	protocol *server.MCPServer
+	tools    map[string]*servedTool
+	gate     Gate
+	recorder audit.Recorder
+	logger   *slog.Logger
+}
+
+// servedTool is a Tool whose schemas are compiled.
+type servedTool struct {
+	Tool
+	input, output *validator.Schema
+}
+
+// Gate is what a server decides about its callers. The zero Gate lets every caller call every tool and
+// records to the log.
+type Gate struct {
+	// Refusal says why a principal may not see and call a tool, for the record; empty if it may. nil grants all.
+	Refusal func(principal, tool string) string
+	// Principal says who holds the token of that name; nil takes the token's name for the principal's.
+	Principal func(token string) (string, bool)
+	// Holders are the names of tokens that must be there at start.
+	Holders []string
+	// Open opens what keeps the evidence, when all else is known to be right; nil is the log on stderr.
+	Open func() (audit.Recorder, error)
+	// Healthy returns why the server cannot serve; nil is always healthy.
+	Healthy func() error
+}
+
+// inbound is a message that has passed the edge.
+type inbound struct {
+	transport string      // stdio, tcp or unix
+	principal string      // who the edge says is calling
+	trusted   bool        // the caller is the gateway: what it says about principal and call is believed
+	header    http.Header // nil on stdio
+	body      []byte
+}
+
+// outcome is what goes back: a JSON-RPC message, or nothing for a notification.
+type outcome struct {
+	body   json.RawMessage
+	status int // of HTTP
+}
+
+// request is a message on its way through the pipeline, with the record that grows as it goes.
+type request struct {
+	inbound
+	message message
+	tool    *servedTool
+	record  audit.Record
+}
+
+// serve takes one message through parse, admit, validate, call, result and record. The edge (http.go,
+// stdio.go) comes before it.
+func (p *pipeline) serve(ctx context.Context, in inbound) (out outcome) {
+	start := time.Now()
+	r := &request{inbound: in, record: audit.Record{
+		Time: start.UTC(), Call: rand.Text(), Principal: in.principal,
+		Server: p.name, Transport: in.transport, Decision: audit.Error,
+	}}
+	out = p.answer(ctx, r)
+
+	r.record.Reason = cut(r.record.Reason, maxReason)
+	r.record.DurationUS = time.Since(start).Microseconds()
+	if out.body != nil && r.record.Result == nil {
+		r.record.Result = summary(out.body)
+	}
+	// The record is written even when the caller has gone away meanwhile.
+	if err := p.recorder.Record(context.WithoutCancel(ctx), r.record); err != nil {
+		p.logger.LogAttrs(ctx, slog.LevelError, "no record, no answer",
+			slog.String("call", r.record.Call), slog.String("error", err.Error()))
+		return p.refuse(r, protocolError{
+			mcp.INTERNAL_ERROR, "the audit log cannot be written, so this call was not answered; call id " + r.record.Call,
+		}, http.StatusServiceUnavailable)
+	}
+	return out
+}
+
+func (p *pipeline) answer(ctx context.Context, r *request) (out outcome) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			p.logPanic(ctx, r, cause)
+			out = p.refuse(r, protocolError{mcp.INTERNAL_ERROR, internalMessage(r)}, http.StatusInternalServerError)
+		}
+	}()
+
+	// parse
+	var err error
+	if r.message, err = parse(r.body); err != nil {
+		return p.refuseErr(r, err)
+	}
+	r.record.Method, r.record.Era = r.message.Method, r.message.era()
+	if r.trusted {
+		r.believe()
+	}
+	r.record.SetArgs(r.message.Params.Arguments)
+	if err := checkHeaders(r.header, r.message); err != nil {
+		return p.refuseErr(r, err)
+	}
+
+	// admit
+	if err := p.admit(r); err != nil {
+		return p.refuseErr(r, err)
+	}
+	r.record.Decision = audit.Allow
+	if r.message.notification() {
+		return outcome{status: http.StatusAccepted}
+	}
+
+	// validate, call and result happen in runTool, which the protocol library calls for tools/call.
+	ctx = context.WithValue(outbound.WithCall(ctx, r.record.Call), requestKey{}, r)
+	reply := p.protocol.HandleMessage(ctx, r.message.serialized())
+	body, err := json.Marshal(reply)
+	if err != nil {
+		return p.refuseErr(r, fmt.Errorf("encoding an answer: %w", err))
+	}
+	status := http.StatusOK
+	if fault, ok := reply.(mcp.JSONRPCError); ok {
+		r.record.Decision, r.record.Reason = audit.Error, fmt.Sprintf("protocol error %d", fault.Error.Code)
+		status = statusOf(fault.Error.Code, r.modern())
+	}
+	return outcome{body: body, status: status}
+}
+
+// admit refuses methods and tools that are unknown. A tool that the caller may not use is unknown to it.
+func (p *pipeline) admit(r *request) error {
+	switch mcp.MCPMethod(r.message.Method) {
+	case mcp.MethodInitialize, mcp.MethodPing, mcp.MethodServerDiscover, mcp.MethodToolsList:
+		return nil
+	case methodInitialized, methodCancelled:
+		return nil
+	case mcp.MethodToolsCall:
+	default:
+		r.record.Reason = "unknown method"
+		return protocolError{mcp.METHOD_NOT_FOUND, fmt.Sprintf("unknown method %q; this server has tools only", echo(r.message.Method))}
+	}
+	name := r.message.Params.Name
+	r.record.Tool = echo(name)
+	if tool, known := p.tools[name]; !known {
+		r.record.Reason = "unknown tool"
+	} else if refusal := p.gate.refusal(r.principal, name); refusal != "" {
+		r.record.Decision, r.record.Reason = audit.Deny, refusal
+	} else {
+		r.tool = tool
+		if tool.Server != "" {
+			r.record.Server = tool.Server
+		}
+		return nil
+	}
+	return protocolError{mcp.INVALID_PARAMS, fmt.Sprintf("unknown tool %q; tools/list names the tools that you may call", echo(name))}
+}
+
+// runTool is the handler of every tool.
+func (p *pipeline) runTool(ctx context.Context, _ mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+	r, ok := ctx.Value(requestKey{}).(*request)
+	if !ok {
+		return nil, errors.New("a tool was called outside the pipeline")
+	}
+	args := r.message.Params.Arguments
+	if len(args) == 0 {
+		args = json.RawMessage("{}")
+	}
+
+	// validate
+	if err := validate(r.tool.input, args); err != nil {
+		return p.failure(ctx, r, Errorf(CodeInvalidArguments, "%w", err)), nil
+	}
+
+	// call
+	result, err := p.call(ctx, r, args)
+	if err != nil {
+		return p.failure(ctx, r, err), nil
+	}
+
+	// result
+	structured, err := scrubJSON(result.Structured)
+	if err != nil {
+		return p.failure(ctx, r, fmt.Errorf("scrubbing a result: %w", err)), nil
+	}
+	if len(structured) > maxResult {
+		return p.failure(ctx, r, Errorf(CodeTooLarge,
+			"the result has %d bytes, more than the %d that an answer may have; ask for less", len(structured), maxResult)), nil
+	}
+	if err := validate(r.tool.output, structured); err != nil {
+		return p.failure(ctx, r, fmt.Errorf("the result breaks its own schema: %w", err)), nil
+	}
+	r.record.Reason, r.record.Result = "ok", summary(structured)
+	return &mcp.CallToolResult{
+		Result:            mcp.Result{Meta: &mcp.Meta{AdditionalFields: map[string]any{mcpclient.MetaCall: r.record.Call}}},
+		Content:           []mcp.Content{mcp.NewTextContent(string(structured))},
+		StructuredContent: structured,
+	}, nil
+}
+
+func (p *pipeline) call(ctx context.Context, r *request, args json.RawMessage) (result Result, err error) {
+	ctx, cancel := context.WithTimeout(WithPrincipal(ctx, r.principal), callTimeout)
+	defer cancel()
+	defer func() {
+		if cause := recover(); cause != nil {
+			p.logPanic(ctx, r, cause)
+			result, err = Result{}, &Error{Code: CodeInternal, Message: internalMessage(r)}
+		}
+	}()
+	return r.tool.Call(ctx, args)
+}
+
+// failure turns a tool's error into the result that the caller sees, and records it.
+func (p *pipeline) failure(ctx context.Context, r *request, err error) *mcp.CallToolResult {
+	var visible *Error
+	switch {
+	case errors.As(err, &visible):
+	case errors.Is(err, context.DeadlineExceeded):
+		visible = Errorf(CodeTimeout, "no answer within %s; ask for less, or try again later", callTimeout)
+	default:
+		visible = &Error{Code: CodeInternal, Message: internalMessage(r)}
+		p.logger.LogAttrs(ctx, slog.LevelError, "tool failed", slog.String("call", r.record.Call),
+			slog.String("tool", r.record.Tool), slog.String("error", err.Error()))
+	}
+	r.record.Reason = string(visible.Code)
+	if visible.Code == CodeDenied {
+		r.record.Decision = audit.Deny
+	}
+	text := scrub.Text(visible.Error())
+	r.record.Result = summary([]byte(text))
+	return &mcp.CallToolResult{
+		Result: mcp.Result{Meta: &mcp.Meta{AdditionalFields: map[string]any{
+			mcpclient.MetaCall: r.record.Call, mcpclient.MetaCode: string(visible.Code),
+		}}},
+		Content: []mcp.Content{mcp.NewTextContent(text)},
+		IsError: true,
+	}
+}
+
+// refuseErr answers with err if it is a protocol error, else with an internal error whose text stays in the log.
+func (p *pipeline) refuseErr(r *request, err error) outcome {
+	var fault protocolError
+	if !errors.As(err, &fault) {
+		p.logger.LogAttrs(context.Background(), slog.LevelError, "request failed",
+			slog.String("call", r.record.Call), slog.String("error", err.Error()))
+		return p.refuse(r, protocolError{mcp.INTERNAL_ERROR, internalMessage(r)}, http.StatusInternalServerError)
+	}
+	if r.record.Reason == "" {
+		r.record.Reason = fault.message
+	}
+	return p.refuse(r, fault, statusOf(fault.code, r.modern()))
+}
+
+func (p *pipeline) refuse(r *request, fault protocolError, status int) outcome {
+	if r.record.Reason == "" {
+		r.record.Reason = string(CodeInternal)
+	}
+	if r.message.notification() && r.message.Method != "" {
+		return outcome{status: http.StatusAccepted} // JSON-RPC 2.0, section 4.1: never an answer
+	}
+	return outcome{body: fault.response(r.message.ID, r.record.Call), status: status}
+}
+
+func (p *pipeline) logPanic(ctx context.Context, r *request, cause any) {
+	r.record.Reason = string(CodeInternal)
+	p.logger.LogAttrs(ctx, slog.LevelError, "panic", slog.String("call", r.record.Call),
+		slog.String("panic", fmt.Sprint(cause)), slog.String("stack", string(debug.Stack())))
+}
+
+func internalMessage(r *request) string {
+	return "internal error; the server's log has the details under call id " + r.record.Call
+}
+
+func summary(body []byte) *audit.Result {
+	sum := sha256.Sum256(body)
+	return &audit.Result{Bytes: len(body), SHA256: hex.EncodeToString(sum[:])}
+}
+
+func (g Gate) refusal(principal, tool string) string {
+	if g.Refusal == nil {
+		return ""
+	}
+	return g.Refusal(principal, tool)
+}
+
+type requestKey struct{}
+
+type principalKey struct{}
+
+// WithPrincipal returns a context that says on whose behalf a call is made.
+func WithPrincipal(ctx context.Context, principal string) context.Context {
+	return context.WithValue(ctx, principalKey{}, principal)
+}
+
+// Principal returns on whose behalf the call of ctx is made.
+func Principal(ctx context.Context) string {
+	principal, _ := ctx.Value(principalKey{}).(string)
+	return principal
+}

@@ -1,0 +1,114 @@
+package mcpserver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/listen"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/version"
+)
+
+const (
+	stdio   = "stdio" // the transport
+	tcpPort = "4000"
+)
+
+func (p Program) serve(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.Writer) error {
+	o, err := p.parse("serve", args, stderr, nil)
+	if err != nil {
+		return err
+	}
+	env, err := p.env(o, stderr)
+	if err != nil {
+		return err
+	}
+	spec, err := resolveListen(o.listen, stdin)
+	if err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	if p.Gate != nil && (spec == stdio || o.tokens == "") {
+		return errors.New("this server asks who is calling: it needs --tokens, and --listen tcp:// or unix://")
+	}
+	tools, err := p.Tools(env)
+	if err != nil {
+		return err
+	}
+	var gate Gate
+	if p.Gate != nil {
+		if gate, err = p.Gate(env); err != nil {
+			return err
+		}
+	}
+	if spec == stdio {
+		line, err := newPipeline(p, version.String(), tools, gate, env.Logger)
+		if err != nil {
+			return err
+		}
+		env.Logger.LogAttrs(ctx, slog.LevelInfo, "serving", slog.String("listen", spec), slog.String("version", version.String()))
+		return (&stdioEdge{pipeline: line, out: stdout}).serve(ctx, stdin)
+	}
+	edge := &httpEdge{hosts: append([]string{"localhost", "127.0.0.1", "::1", p.Name}, o.serverNames...)}
+	address, err := listen.Parse(spec)
+	if err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	edge.transport = address.Network
+	var fresh string
+	switch {
+	case o.tokens != "":
+		if edge.tokens, err = openTokens(o.tokens, gate.Holders, env.Logger); err != nil {
+			return err
+		}
+	case address.Network != listen.Unix:
+		edge.tokens, fresh = randomToken("token")
+	}
+	// The last two steps take what another process may hold: the audit log and the address.
+	if edge.pipeline, err = newPipeline(p, version.String(), tools, gate, env.Logger); err != nil {
+		return err
+	}
+	listener, err := listen.Listen(ctx, address)
+	if err != nil {
+		return err
+	}
+	if fresh != "" {
+		printToken(stderr, p.Name, fresh)
+	}
+	env.Logger.LogAttrs(ctx, slog.LevelInfo, "serving", slog.String("listen", address.String()), slog.String("version", version.String()))
+	return edge.serve(ctx, listener)
+}
+
+// resolveListen says what auto stands for.
+func resolveListen(spec string, stdin *os.File) (string, error) {
+	if spec != "auto" {
+		return spec, nil
+	}
+	info, err := stdin.Stat()
+	if err == nil && info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket) != 0 {
+		return stdio, nil
+	}
+	if inContainer() {
+		return "tcp://0.0.0.0:" + tcpPort, nil
+	}
+	return "tcp://127.0.0.1:" + tcpPort, nil
+}
+
+// inContainer reads the variable by which container managers tell (systemd's container interface); our images
+// set it.
+func inContainer() bool { return os.Getenv("container") != "" }
+
+func printToken(w io.Writer, name, token string) {
+	config, err := json.MarshalIndent(map[string]any{"mcpServers": map[string]any{name: map[string]any{
+		"type": "http", "url": "http://localhost:" + tcpPort + mcpPath,
+		"headers": map[string]string{"Authorization": "Bearer " + token},
+	}}}, "", "  ")
+	if err != nil {
+		return // a map of strings marshals
+	}
+	_, _ = fmt.Fprintf(w, "%s: no --tokens, so this token was made for this run and is not shown again:\n\n  %s\n\nA configuration for a client on this machine:\n%s\n\n", name, token, config)
+}

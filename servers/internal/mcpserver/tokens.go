@@ -1,0 +1,200 @@
+package mcpserver
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/limit"
+)
+
+const (
+	tokenSuffix     = ".sha256"
+	maxTokenFile    = 16 << 10 // bytes
+	maxTokens       = 1000     // accepted hashes, over all files
+	maxTokenLength  = 512      // bytes of a bearer token
+	tokensRefreshed = time.Second
+)
+
+// tokens knows which bearer tokens are accepted and whose they are. A folder holds one file for each holder,
+// NAME.sha256, of accepted SHA-256 hashes in hexadecimal, one a line; it is read again when it changes.
+type tokens struct {
+	dir    string // empty: the one token in accepted
+	logger *slog.Logger
+
+	mu       sync.Mutex
+	checked  time.Time
+	state    string // of the folder when it was read: names, sizes, times
+	accepted []acceptedToken
+}
+
+type acceptedToken struct {
+	hash   [sha256.Size]byte
+	holder string
+}
+
+// openTokens reads the folder dir, in which every one of holders must have a token.
+func openTokens(dir string, holders []string, logger *slog.Logger) (*tokens, error) {
+	t := &tokens{dir: dir, logger: logger, checked: time.Now()}
+	state, err := folderState(dir)
+	if err != nil {
+		return nil, fmt.Errorf("reading tokens: %w", err)
+	}
+	if t.accepted, err = readTokens(dir); err != nil {
+		return nil, fmt.Errorf("reading tokens: %w", err)
+	}
+	t.state = state
+	for _, holder := range holders {
+		if !slices.ContainsFunc(t.accepted, func(a acceptedToken) bool { return a.holder == holder }) {
+			return nil, fmt.Errorf("reading tokens: %s has no token: %s is missing or empty; make secrets makes it",
+				holder, filepath.Join(dir, holder+tokenSuffix))
+		}
+	}
+	return t, nil
+}
+
+// randomToken makes tokens that accept one new token of holder, and returns it.
+func randomToken(holder string) (*tokens, string) {
+	token := rand.Text()
+	return &tokens{accepted: []acceptedToken{{sha256.Sum256([]byte(token)), holder}}}, token
+}
+
+// holder returns who holds token. All hashes are compared, each in constant time, so that the time says
+// nothing about which one came close.
+func (t *tokens) holder(ctx context.Context, token string) (string, bool) {
+	if token == "" || len(token) > maxTokenLength {
+		return "", false
+	}
+	hash := sha256.Sum256([]byte(token))
+	found := -1
+	accepted := t.current(ctx)
+	for i := range accepted {
+		if subtle.ConstantTimeCompare(hash[:], accepted[i].hash[:]) == 1 {
+			found = i
+		}
+	}
+	if found < 0 {
+		return "", false
+	}
+	return accepted[found].holder, true
+}
+
+// current reads the folder again if it changed. A folder that is wrong leaves the old tokens in force.
+func (t *tokens) current(ctx context.Context) []acceptedToken {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.dir == "" || time.Since(t.checked) < tokensRefreshed {
+		return t.accepted
+	}
+	t.checked = time.Now()
+	state, err := folderState(t.dir)
+	if err == nil && state == t.state {
+		return t.accepted
+	}
+	var accepted []acceptedToken
+	if err == nil {
+		accepted, err = readTokens(t.dir)
+	}
+	if err != nil {
+		t.logger.LogAttrs(ctx, slog.LevelError, "tokens changed and cannot be read; the old ones stay in force",
+			slog.String("error", err.Error()))
+		return t.accepted
+	}
+	t.accepted, t.state = accepted, state
+	t.logger.LogAttrs(ctx, slog.LevelInfo, "tokens read again", slog.Int("accepted", len(accepted)))
+	return t.accepted
+}
+
+func readTokens(dir string) ([]acceptedToken, error) {
+	names, err := tokenFiles(dir)
+	if err != nil {
+		return nil, err
+	}
+	var accepted []acceptedToken
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		data, err := readBounded(path, maxTokenFile)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		holder := strings.TrimSuffix(name, tokenSuffix)
+		if !principalForm.MatchString(holder) {
+			return nil, fmt.Errorf("%s: a holder's name has letters, digits, '.', '_' and '-', at most 64", path)
+		}
+		line := 0
+		for text := range strings.Lines(string(data)) {
+			line++
+			text = strings.TrimSpace(text)
+			if text == "" || strings.HasPrefix(text, "#") {
+				continue
+			}
+			token := acceptedToken{holder: holder}
+			if n, err := hex.Decode(token.hash[:], []byte(text[:min(len(text), 2*sha256.Size)])); err != nil || n != sha256.Size || len(text) != 2*sha256.Size {
+				return nil, fmt.Errorf("%s:%d: not a SHA-256 in hexadecimal", path, line)
+			}
+			accepted = append(accepted, token)
+		}
+	}
+	if len(accepted) > maxTokens {
+		return nil, fmt.Errorf("%s: %d tokens, more than %d", dir, len(accepted), maxTokens)
+	}
+	if len(accepted) == 0 {
+		return nil, fmt.Errorf("%s: no tokens; each holder needs a file NAME%s with the SHA-256 of its token", dir, tokenSuffix)
+	}
+	return accepted, nil
+}
+
+func tokenFiles(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, entry := range entries {
+		if strings.HasSuffix(entry.Name(), tokenSuffix) {
+			names = append(names, entry.Name())
+		}
+	}
+	return names, nil
+}
+
+// folderState changes when a token file is added, removed or written.
+func folderState(dir string) (string, error) {
+	names, err := tokenFiles(dir)
+	if err != nil {
+		return "", err
+	}
+	var state strings.Builder
+	for _, name := range names {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&state, "%s %d %d\n", name, info.Size(), info.ModTime().UnixNano())
+	}
+	return state.String(), nil
+}
+
+func readBounded(path string, maxBytes int64) ([]byte, error) {
+	file, err := os.Open(path) //nolint:gosec // a path of the operator's
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	return limit.ReadAll(file, maxBytes)
+}
