@@ -1,0 +1,291 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/listen"
+)
+
+// buffer is a log that is read while it is written.
+type buffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+type opened struct {
+	address string
+	health  listen.Address
+	log     *buffer
+	stop    context.CancelFunc
+	done    chan error
+}
+
+// open runs a door to path and waits until its health socket answers.
+func open(t *testing.T, path string, set func(*limits)) *opened {
+	t.Helper()
+	o := &opened{
+		health: listen.Address{Network: listen.Unix, Path: filepath.Join(t.TempDir(), "h")},
+		log:    new(buffer),
+		done:   make(chan error, 1),
+	}
+	d := newDoor(slog.New(slog.NewJSONHandler(o.log, nil)))
+	if set != nil {
+		set(&d.limits)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	o.stop = cancel
+	go func() {
+		o.done <- d.run(ctx, addresses{
+			listen: listen.Address{Network: listen.TCP, Path: "127.0.0.1:0"},
+			to:     listen.Address{Network: listen.Unix, Path: path},
+			health: &o.health,
+		})
+	}()
+	for !strings.Contains(o.log.String(), "\n") {
+		time.Sleep(time.Millisecond)
+	}
+	var line struct{ Listen string }
+	if err := json.Unmarshal([]byte(o.log.String()), &line); err != nil {
+		t.Fatal(err)
+	}
+	o.address = strings.TrimPrefix(line.Listen, "tcp://")
+	t.Cleanup(func() {
+		cancel()
+		if err := <-o.done; err != nil {
+			t.Error(err)
+		}
+	})
+	return o
+}
+
+func (o *opened) dial(t *testing.T) *net.TCPConn {
+	t.Helper()
+	conn, err := net.Dial("tcp", o.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn.(*net.TCPConn)
+}
+
+// echo answers every connection with what it got, once the other side has said all.
+func echo(t *testing.T, path string) <-chan struct{} {
+	t.Helper()
+	accepted := make(chan struct{}, 100)
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			accepted <- struct{}{}
+			go func() {
+				defer conn.Close()
+				data, err := io.ReadAll(conn)
+				if err == nil {
+					_, _ = conn.Write(append([]byte("echo "), data...))
+				}
+			}()
+		}
+	}()
+	return accepted
+}
+
+func ask(t *testing.T, conn *net.TCPConn, question string) string {
+	t.Helper()
+	if _, err := io.WriteString(conn, question); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(answer)
+}
+
+func TestDoor(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "g")
+	echo(t, path)
+	o := open(t, path, nil)
+	if err := listen.CheckHealth(t.Context(), o.health); err != nil {
+		t.Error(err)
+	}
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			question := strings.Repeat("x", 1<<20)
+			if got := ask(t, o.dial(t), question); got != "echo "+question {
+				t.Errorf("%d bytes", len(got))
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// A gateway that is down closes connections, and is one line in the log however many clients try.
+func TestDoorGatewayDown(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "g")
+	o := open(t, path, nil)
+	for range 5 {
+		if n, err := o.dial(t).Read(make([]byte, 1)); n != 0 || err == nil {
+			t.Errorf("%d bytes, %v", n, err)
+		}
+	}
+	if n := strings.Count(o.log.String(), "cannot be reached"); n != 1 {
+		t.Errorf("%d lines:\n%s", n, o.log)
+	}
+	echo(t, path)
+	if got := ask(t, o.dial(t), "hello"); got != "echo hello" {
+		t.Errorf("%q", got)
+	}
+	if !strings.Contains(o.log.String(), "can be reached again") {
+		t.Errorf("log:\n%s", o.log)
+	}
+}
+
+func TestDoorIdle(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "g")
+	echo(t, path)
+	o := open(t, path, func(l *limits) { l.idleTimeout = 20 * time.Millisecond })
+	if n, err := o.dial(t).Read(make([]byte, 1)); n != 0 || err == nil {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+}
+
+// With every slot taken the next client waits, and is served when one is free.
+func TestDoorCap(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "g")
+	echo(t, path)
+	o := open(t, path, func(l *limits) { l.connections = 2 })
+	first, second, third := o.dial(t), o.dial(t), o.dial(t)
+	if _, err := io.WriteString(third, "third"); err != nil {
+		t.Fatal(err)
+	}
+	if err := third.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if err := third.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := third.Read(make([]byte, 1)); n != 0 || err == nil {
+		t.Errorf("a third connection was served: %d, %v", n, err)
+	}
+	if err := third.SetReadDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := ask(t, first, "first"); got != "echo first" {
+		t.Errorf("%q", got)
+	}
+	if got, err := io.ReadAll(third); err != nil || string(got) != "echo third" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if got := ask(t, second, "second"); got != "echo second" {
+		t.Errorf("%q", got)
+	}
+}
+
+// Told to stop, a door lets open connections end, takes no new ones, and cuts what goes on for too long.
+func TestDoorStops(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "g")
+	accepted := echo(t, path)
+	o := open(t, path, func(l *limits) { l.shutdownGrace = time.Hour })
+	conn := o.dial(t)
+	if _, err := io.WriteString(conn, "hel"); err != nil {
+		t.Fatal(err)
+	}
+	<-accepted
+	o.stop()
+	for {
+		c, err := net.Dial("tcp", o.address)
+		if err != nil {
+			break
+		}
+		c.Close()
+	}
+	if got := ask(t, conn, "lo"); got != "echo hello" {
+		t.Errorf("%q", got)
+	}
+	if err := listen.CheckHealth(t.Context(), o.health); err == nil {
+		t.Error("healthy after the end")
+	}
+
+	cut := open(t, path, func(l *limits) { l.shutdownGrace = time.Millisecond })
+	conn = cut.dial(t)
+	cut.stop()
+	if n, err := conn.Read(make([]byte, 1)); n != 0 || err == nil {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+}
+
+func TestCommand(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "f"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		args string
+		code int
+		want string
+	}{
+		{"version", exitOK, "door "},
+		{"--help", exitOK, "usage:"},
+		{"version --listen x", exitUsage, "flag provided but not defined"},
+		{"version now", exitUsage, `unexpected argument "now"`},
+		{"open", exitUsage, `unknown command "open"`},
+		{"", exitUsage, "--to is missing"},
+		{"--verbose", exitUsage, "flag provided but not defined: -verbose"},
+		{"--to unix:///g/s now", exitUsage, `unexpected argument "now"`},
+		{"--to tcp://127.0.0.1:4000", exitUsage, "is not unix:///PATH"},
+		{"--to /g/s", exitUsage, "write unix:///PATH"},
+		{"--to unix:///gateway/sock", exitUsage, "has 13 characters, more than 12: door's seccomp profile"},
+		{"serve --to unix:///g/s --listen unix:///l/s", exitUsage, "is not tcp://IP:PORT"},
+		{"--to unix:///g/s --listen tcp://localhost:4000", exitUsage, "is not an IP address"},
+		{"--to unix:///g/s --health tcp://127.0.0.1:1", exitUsage, "is not unix:///PATH"},
+		{"--to unix:///g/s --listen tcp://127.0.0.1:0 --health unix://" + dir + "/none/s", exitFailed, "there is no folder " + dir + "/none"},
+		{"--to unix:///g/s --listen tcp://127.0.0.1:0 --health unix://" + dir + "/f", exitFailed, "is not a socket"},
+		{"--to unix:///g/s --listen tcp://192.0.2.1:1", exitFailed, "--listen: "},
+		{"health --health unix://" + dir + "/s", exitFailed, "no such file"},
+		{"health --to unix:///g/s", exitUsage, "flag provided but not defined"},
+	} {
+		var out bytes.Buffer
+		code := run(t.Context(), strings.Fields(tc.args), &out, &out)
+		if code != tc.code || !strings.Contains(out.String(), tc.want) {
+			t.Errorf("door %s: exit code %d, want %d, with %q:\n%s", tc.args, code, tc.code, tc.want, &out)
+		}
+	}
+	// Twelve characters are not too many.
+	if a, err := parseTo("unix:///" + strings.Repeat("g", 11)); err != nil || len(a.Path) != maxTo {
+		t.Errorf("%v, %v", a, err)
+	}
+}
