@@ -1,0 +1,4 @@
+// Probe looks around from inside a container.
+package main
+
+func main() {}

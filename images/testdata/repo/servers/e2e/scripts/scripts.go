@@ -1,0 +1,2 @@
+// Package scripts is no program, so it is no image.
+package scripts

@@ -1,0 +1,5 @@
+// Package mcpserver stands for the real one.
+package mcpserver
+
+// Main does nothing.
+func Main() {}

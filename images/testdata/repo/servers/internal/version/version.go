@@ -1,0 +1,7 @@
+// Package version stands for the real one.
+package version
+
+var version = "unset"
+
+// String is what the linker set.
+func String() string { return version }

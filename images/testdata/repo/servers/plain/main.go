@@ -1,0 +1,4 @@
+// Plain speaks no MCP.
+package main
+
+func main() {}
