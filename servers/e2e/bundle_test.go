@@ -78,7 +78,7 @@ func start(ctx context.Context) (*bundle, error) {
 		"EGRESS_POLICY="+b.path("egress.yaml"), "BULKHEAD_POLICY="+b.path("policy.yaml"), "E2E_DIR="+dir,
 	)
 	steps := []func() error{
-		func() error { return os.Chmod(dir, 0o755) }, //nolint:gosec // uid 65532 of the containers reads here
+		func() error { return os.Chmod(dir, 0o755) },
 		b.writeFiles,
 		func() error { return b.command(ctx, root, "scripts/secrets") },
 		func() error {
@@ -124,7 +124,7 @@ func (b *bundle) writeFiles() error {
 		"certs/.keep":           "",
 	} {
 		path := b.path(name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(content), 0o644)); err != nil { //nolint:gosec // as above
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(content), 0o644)); err != nil {
 			return err
 		}
 	}

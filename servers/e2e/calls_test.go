@@ -96,7 +96,7 @@ func TestEgressRefuses(t *testing.T) {
 	b := theBundle
 	policy := func(text string) {
 		t.Helper()
-		if err := os.WriteFile(b.path("egress.yaml"), []byte(text), 0o644); err != nil { //nolint:gosec // uid 65532 of the container reads it
+		if err := os.WriteFile(b.path("egress.yaml"), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		b.docker(t, "compose", "up", "--detach", "--force-recreate", "--no-deps", "--wait", "egress")
@@ -207,7 +207,7 @@ func TestConfigurationMistakes(t *testing.T) {
 				service, variable, content = "egress", "EGRESS_POLICY", tc.egress
 			}
 			file := b.path(strings.ReplaceAll(name, " ", "-"))
-			if err := os.WriteFile(file, []byte(content), 0o644); err != nil { //nolint:gosec // as above
+			if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
 				t.Fatal(err)
 			}
 			c := exec.CommandContext(t.Context(), "docker", "compose", "run", "--rm", "--no-deps", "-T", service)

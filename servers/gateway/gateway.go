@@ -4,7 +4,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"log/slog"
 	"strings"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/audit"
@@ -121,8 +120,4 @@ func (f *upstreamFlag) Set(text string) error {
 		address listen.Address
 	}{name, address})
 	return nil
-}
-
-func logAttrs(logger *slog.Logger, level slog.Level, msg string, attrs ...slog.Attr) {
-	logger.LogAttrs(context.Background(), level, msg, attrs...)
 }

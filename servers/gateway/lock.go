@@ -91,17 +91,19 @@ func (l *lockFile) toolNames() []string {
 func agentToolName(server, tool string) string { return server + "_" + tool }
 
 // difference says how a server's definitions differ from the locked ones; empty if they do not.
-func difference(locked map[string]lockedTool, raw []json.RawMessage) (string, error) {
+func difference(locked map[string]lockedTool, raw []json.RawMessage) string {
 	var differences []string
 	seen := map[string]bool{}
 	for _, data := range raw {
 		var d mcpserver.Definition
 		if err := json.Unmarshal(data, &d); err != nil {
-			return err.Error(), nil
+			differences = append(differences, err.Error())
+			continue
 		}
 		digest, err := d.Digest()
 		if err != nil {
-			return "", err
+			differences = append(differences, err.Error())
+			continue
 		}
 		want, ok := locked[d.Name]
 		switch {
@@ -120,7 +122,7 @@ func difference(locked map[string]lockedTool, raw []json.RawMessage) (string, er
 		}
 	}
 	slices.Sort(differences)
-	return strings.Join(differences, "; "), nil
+	return strings.Join(differences, "; ")
 }
 
 // lockCommand writes a lock file of what servers' tools subcommands printed.

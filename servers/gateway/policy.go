@@ -24,9 +24,9 @@ const (
 
 // Names of servers and agents; they stand in tool names, file names and records.
 var (
-	serverName = regexp.MustCompile(`^[a-z][a-z0-9]{0,30}$`)          //nolint:gochecknoglobals // compiled once, never changed
-	agentName  = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)    //nolint:gochecknoglobals // compiled once, never changed
-	toolGrant  = regexp.MustCompile(`^[a-z][a-z0-9]*_[a-z0-9_]*\*?$`) //nolint:gochecknoglobals // compiled once, never changed
+	serverName = regexp.MustCompile(`^[a-z][a-z0-9]{0,30}$`)
+	agentName  = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
+	toolGrant  = regexp.MustCompile(`^[a-z][a-z0-9]*_[a-z0-9_]*\*?$`)
 )
 
 // policyFile is the grammar of agents/policy.yaml.

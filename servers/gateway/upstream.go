@@ -73,7 +73,7 @@ func (u *upstream) call(ctx context.Context, tool string, args json.RawMessage) 
 	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled):
 		return mcpserver.Result{}, fmt.Errorf("forwarding to %s: %w", u.name, err)
 	case err != nil:
-		logAttrs(u.logger, slog.LevelError, "forwarding failed", slog.String("call", outbound.Call(ctx)), slog.String("error", err.Error()))
+		u.logger.LogAttrs(ctx, slog.LevelError, "forwarding failed", slog.String("call", outbound.Call(ctx)), slog.String("error", err.Error()))
 		return mcpserver.Result{}, mcpserver.Errorf(mcpserver.CodeUnavailable, "the server %s cannot be reached; try again later", u.name)
 	case result.IsError:
 		return mcpserver.Result{}, forwardedError(result)
@@ -105,7 +105,7 @@ func (u *upstream) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 			_ = conn.Close()
 		}
 	}
-	u.note(err)
+	u.note(ctx, err)
 	if err != nil {
 		return nil, err
 	}
@@ -130,6 +130,7 @@ func (u *upstream) verify(ctx context.Context, conn net.Conn) error {
 	if err != nil {
 		return fmt.Errorf("asking for definitions: %w", err)
 	}
+	defer func() { _ = response.Body.Close() }()
 	result, err := mcpclient.ReadResponse(response)
 	if err != nil {
 		return fmt.Errorf("asking for definitions: %w", err)
@@ -138,11 +139,7 @@ func (u *upstream) verify(ctx context.Context, conn net.Conn) error {
 	if err != nil {
 		return err
 	}
-	diff, err := difference(u.locked, definitions)
-	if err != nil {
-		return err
-	}
-	if diff != "" {
+	if diff := difference(u.locked, definitions); diff != "" {
 		return fmt.Errorf("%w: %s", errQuarantined, diff)
 	}
 	if answer.Buffered() > 0 || response.Close {
@@ -152,19 +149,19 @@ func (u *upstream) verify(ctx context.Context, conn net.Conn) error {
 }
 
 // note keeps and logs what became of an attempt to connect.
-func (u *upstream) note(err error) {
+func (u *upstream) note(ctx context.Context, err error) {
 	u.mu.Lock()
 	before := u.broken
 	u.broken = err
 	u.mu.Unlock()
 	switch {
 	case err == nil && before != nil:
-		logAttrs(u.logger, slog.LevelInfo, "serves what is locked again")
+		u.logger.LogAttrs(ctx, slog.LevelInfo, "serves what is locked again")
 	case err == nil || before != nil && before.Error() == err.Error():
 	case errors.Is(err, errQuarantined):
-		logAttrs(u.logger, slog.LevelError, "its tools are withdrawn: the definitions are not the locked ones", slog.String("difference", err.Error()))
+		u.logger.LogAttrs(ctx, slog.LevelError, "its tools are withdrawn: the definitions are not the locked ones", slog.String("difference", err.Error()))
 	default:
-		logAttrs(u.logger, slog.LevelWarn, "cannot be reached", slog.String("error", err.Error()))
+		u.logger.LogAttrs(ctx, slog.LevelWarn, "cannot be reached", slog.String("error", err.Error()))
 	}
 }
 

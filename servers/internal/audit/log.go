@@ -175,7 +175,7 @@ func parse(line []byte) (Record, error) {
 
 // lock keeps a second process from appending to the same file.
 func lock(file *os.File) error {
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil { //nolint:gosec // a descriptor fits an int
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return fmt.Errorf("another process has it open: %w", err)
 	}
 	return nil

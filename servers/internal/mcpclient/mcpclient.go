@@ -108,6 +108,7 @@ func (c *Client) do(ctx context.Context, method, name string, params map[string]
 	if err != nil {
 		return nil, err
 	}
+	defer func() { _ = response.Body.Close() }()
 	return ReadResponse(response)
 }
 
@@ -140,10 +141,9 @@ func NewRequest(ctx context.Context, url, method, name string, params map[string
 	return request, nil
 }
 
-// ReadResponse reads an answer to its end, closes it and returns the JSON-RPC result. Errors are *RPCError,
+// ReadResponse reads an answer to its end and returns the JSON-RPC result. Errors are *RPCError,
 // *StatusError, or about reading.
 func ReadResponse(response *http.Response) (json.RawMessage, error) {
-	defer func() { _ = response.Body.Close() }()
 	body, err := limit.ReadAll(response.Body, MaxResponse)
 	if err != nil {
 		return nil, fmt.Errorf("reading an answer: %w", err)

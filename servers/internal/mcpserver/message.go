@@ -36,7 +36,7 @@ type params struct {
 	Name      string          `json:"name,omitzero"`
 	Arguments json.RawMessage `json:"arguments,omitzero"`
 	// everything else, passed on as it is: cursor, capabilities, clientInfo, …
-	Rest jsontext.Value `json:",inline"` //nolint:revive // an option of the json package
+	Rest jsontext.Value `json:",inline"`
 }
 
 // protocolError is a JSON-RPC error; its text reaches the caller.
@@ -94,7 +94,7 @@ func parse(body []byte) (message, error) {
 }
 
 // integerID keeps to what survives a float64, which many JSON-RPC peers decode ids to.
-var integerID = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,14})$`) //nolint:gochecknoglobals // compiled once, never changed
+var integerID = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,14})$`)
 
 func integer(v jsontext.Value) bool { return integerID.Match(v) }
 
@@ -116,12 +116,10 @@ func checkDepth(body []byte) error {
 
 // describe says where in the input a JSON error is, without repeating the input.
 func describe(err error) string {
-	var syntax *jsontext.SyntacticError
-	if errors.As(err, &syntax) {
+	if syntax, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
 		return fmt.Sprintf("%s at byte %d", echo(syntax.Err.Error()), syntax.ByteOffset)
 	}
-	var semantic *jsonv2.SemanticError
-	if errors.As(err, &semantic) {
+	if semantic, ok := errors.AsType[*jsonv2.SemanticError](err); ok {
 		reason := "wrong type"
 		if semantic.Err != nil {
 			reason = semantic.Err.Error()
@@ -142,7 +140,7 @@ func (m message) era() string {
 	return version
 }
 
-var eraForm = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}$`) //nolint:gochecknoglobals // compiled once, never changed
+var eraForm = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}$`)
 
 // modern says whether the request claims, in its header or its body, to be of the stateless era.
 func (r *request) modern() bool {
@@ -168,7 +166,7 @@ func (m message) serialized() json.RawMessage {
 }
 
 // principalForm is what names of agents, tokens and calls look like.
-var principalForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`) //nolint:gochecknoglobals // compiled once, never changed
+var principalForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
 // believe takes principal and call from _meta. It is for a Unix socket without tokens only, where the caller is
 // the gateway.

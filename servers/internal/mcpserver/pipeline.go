@@ -13,7 +13,7 @@ import (
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/audit"
 )
 
-var toolName = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`) //nolint:gochecknoglobals // compiled once, never changed
+var toolName = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
 
 // newPipeline checks every tool and compiles its schemas. A tool that could not be made, has no name of the
 // form that all tools have, shares its name, or accepts an argument that it does not know stops start-up.

@@ -28,10 +28,7 @@ func (p Program) serve(ctx context.Context, args []string, stdin *os.File, stdou
 	if err != nil {
 		return err
 	}
-	spec, err := resolveListen(o.listen, stdin)
-	if err != nil {
-		return fmt.Errorf("--listen: %w", err)
-	}
+	spec := resolveListen(o.listen, stdin)
 	if p.Gate != nil && (spec == stdio || o.tokens == "") {
 		return errors.New("this server asks who is calling: it needs --tokens, and --listen tcp:// or unix://")
 	}
@@ -84,18 +81,18 @@ func (p Program) serve(ctx context.Context, args []string, stdin *os.File, stdou
 }
 
 // resolveListen says what auto stands for.
-func resolveListen(spec string, stdin *os.File) (string, error) {
+func resolveListen(spec string, stdin *os.File) string {
 	if spec != "auto" {
-		return spec, nil
+		return spec
 	}
 	info, err := stdin.Stat()
 	if err == nil && info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket) != 0 {
-		return stdio, nil
+		return stdio
 	}
 	if inContainer() {
-		return "tcp://0.0.0.0:" + tcpPort, nil
+		return "tcp://0.0.0.0:" + tcpPort
 	}
-	return "tcp://127.0.0.1:" + tcpPort, nil
+	return "tcp://127.0.0.1:" + tcpPort
 }
 
 // inContainer reads the variable by which container managers tell (systemd's container interface); our images
