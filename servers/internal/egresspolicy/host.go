@@ -123,30 +123,45 @@ func parsePort(s string) (uint16, error) {
 }
 
 // ParseRule reads a destination as it stands on a command line: HOST or HOST:PORT, port 443 if there is
-// none. A name may have public addresses only; an IP address stands for itself, public or not.
+// none, and for a name perhaps =CIDR,CIDR… after it, the networks that its addresses must lie in. Without
+// them a name may have public addresses only; an IP address stands for itself, public or not.
 func ParseRule(s string) (Rule, error) {
 	if strings.Contains(s, "://") {
 		return Rule{}, fmt.Errorf("%s: write HOST or HOST:PORT, without a scheme", quote(s))
 	}
-	var host string
-	port := uint16(defaultPort)
+	destination, networks, listed := strings.Cut(s, "=")
+	rule := Rule{Port: defaultPort, TLS: SNI}
 	var err error
 	// A bare IPv6 address has colons too, and no port.
-	if _, notIP := netip.ParseAddr(s); notIP != nil && strings.Contains(s, ":") {
-		host, port, err = ParseTarget(s)
+	if _, notIP := netip.ParseAddr(destination); notIP != nil && strings.Contains(destination, ":") {
+		rule.Host, rule.Port, err = ParseTarget(destination)
 	} else {
-		host, err = ParseHost(s)
+		rule.Host, err = ParseHost(destination)
 	}
 	if err != nil {
 		return Rule{}, err
 	}
-	rule := Rule{Host: host, Port: port, TLS: SNI}
-	if addr, err := netip.ParseAddr(host); err == nil {
+	if addr, err := netip.ParseAddr(rule.Host); err == nil {
+		if listed {
+			return Rule{}, fmt.Errorf("%s: an IP address stands for itself; leave the networks out", quote(s))
+		}
 		if reason := neverDialled(addr); reason != "" {
-			return Rule{}, fmt.Errorf("%s is never dialled: %s", host, reason)
+			return Rule{}, fmt.Errorf("%s is never dialled: %s", rule.Host, reason)
 		}
 		rule.TLS = NoneForIP
 		rule.Addresses = []netip.Prefix{netip.PrefixFrom(addr, addr.BitLen())}
+	}
+	if listed {
+		for text := range strings.SplitSeq(networks, ",") {
+			prefix, err := parsePrefix(text)
+			if err != nil {
+				return Rule{}, err
+			}
+			rule.Addresses = append(rule.Addresses, prefix)
+		}
+	}
+	if len(rule.Addresses) > maxPrefixes {
+		return Rule{}, fmt.Errorf("%d networks; at most %d are allowed", len(rule.Addresses), maxPrefixes)
 	}
 	return rule, nil
 }
