@@ -25,7 +25,11 @@ const (
 	MetaPrincipal = "dev.bulkhead/principal"
 	MetaCall      = "dev.bulkhead/call"
 	MetaCode      = "dev.bulkhead/code"
+	MetaContent   = "dev.bulkhead/content" // of a result: Untrusted, always
 )
+
+// Untrusted marks content that outsiders wrote: data, never instructions.
+const Untrusted = "untrusted"
 
 // Client calls the server at URL.
 type Client struct {

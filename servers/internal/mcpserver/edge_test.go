@@ -38,7 +38,7 @@ func testEdge(t *testing.T) (*httpEdge, *memory) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &httpEdge{pipeline: line, transport: "tcp", tokens: accepted, hosts: []string{"localhost", "127.0.0.1", "::1", "test"}}, recorder
+	return newHTTPEdge(line, "tcp", accepted, nil), recorder
 }
 
 func writeToken(t *testing.T, dir, holder string, tokens ...string) {

@@ -26,7 +26,7 @@ const (
 const (
 	headerTimeout = 5 * time.Second
 	readTimeout   = 30 * time.Second
-	writeTimeout  = callTimeout + 30*time.Second
+	writeTimeout  = maxTimeout + 30*time.Second
 	idleTimeout   = 2 * time.Minute
 	maxHeader     = 16 << 10 // bytes
 	drainTimeout  = 10 * time.Second
@@ -38,11 +38,24 @@ type httpEdge struct {
 	transport string   // tcp or unix
 	tokens    *tokens  // nil on a Unix socket whose only client is the gateway
 	hosts     []string // accepted in Host and Origin
+	rejects   *rejects
+}
+
+func newHTTPEdge(line *pipeline, transport string, accepted *tokens, serverNames []string) *httpEdge {
+	return &httpEdge{
+		pipeline: line, transport: transport, tokens: accepted,
+		hosts:   append([]string{"localhost", "127.0.0.1", "::1", line.name}, serverNames...),
+		rejects: &rejects{logger: line.logger},
+	}
 }
 
 // serve answers requests from l until ctx ends, then waits for those in flight.
 func (e *httpEdge) serve(ctx context.Context, l net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go e.rejects.run(ctx)
 	srv := &http.Server{
+		ConnState:         (&connections{limit: maxConnections, open: map[net.Conn]bool{}}).track,
 		Handler:           e,
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       readTimeout,
@@ -66,12 +79,16 @@ func (e *httpEdge) serve(ctx context.Context, l net.Listener) error {
 
 func (e *httpEdge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	reject := func(status int, reason string) {
+		e.rejects.count(r.Context(), r, status)
+		reject(w, status, reason)
+	}
 	if !slices.Contains(e.hosts, hostname(r.Host)) {
-		reject(w, http.StatusForbidden, fmt.Sprintf("host %q is not served here; --server-name adds a name", echo(r.Host)))
+		reject(http.StatusForbidden, fmt.Sprintf("host %q is not served here; --server-name adds a name", echo(r.Host)))
 		return
 	}
 	if origin := r.Header.Get("Origin"); origin != "" && !e.ownOrigin(origin) {
-		reject(w, http.StatusForbidden, fmt.Sprintf("origin %q may not call this server", echo(origin)))
+		reject(http.StatusForbidden, fmt.Sprintf("origin %q may not call this server", echo(origin)))
 		return
 	}
 	switch {
@@ -79,11 +96,11 @@ func (e *httpEdge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		e.health(w)
 		return
 	case r.URL.Path != mcpPath:
-		reject(w, http.StatusNotFound, "the MCP endpoint is "+mcpPath)
+		reject(http.StatusNotFound, "the MCP endpoint is "+mcpPath)
 		return
 	case r.Method != http.MethodPost:
 		w.Header().Set("Allow", http.MethodPost)
-		reject(w, http.StatusMethodNotAllowed, "this server has no sessions and no streams: POST only")
+		reject(http.StatusMethodNotAllowed, "this server has no sessions and no streams: POST only")
 		return
 	}
 	in := inbound{transport: e.transport, header: r.Header, principal: "gateway", trusted: true}
@@ -91,13 +108,13 @@ func (e *httpEdge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		principal, ok := e.authenticate(r)
 		if !ok {
 			// No WWW-Authenticate: some agents answer it with an OAuth flow that nobody here completes.
-			reject(w, http.StatusUnauthorized, "a valid token is missing: send Authorization: Bearer TOKEN")
+			reject(http.StatusUnauthorized, "a valid token is missing: send Authorization: Bearer TOKEN")
 			return
 		}
 		in.principal, in.trusted = principal, false
 	}
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
-		reject(w, http.StatusUnsupportedMediaType, "Content-Type must be application/json")
+		reject(http.StatusUnsupportedMediaType, "Content-Type must be application/json")
 		return
 	}
 	var err error
@@ -105,10 +122,10 @@ func (e *httpEdge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case errors.Is(err, limit.ErrTooLarge):
 		w.Header().Set("Connection", "close")
-		reject(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("a message has at most %d bytes", maxBody))
+		reject(http.StatusRequestEntityTooLarge, fmt.Sprintf("a message has at most %d bytes", maxBody))
 		return
 	case err != nil:
-		reject(w, http.StatusBadRequest, "the body could not be read")
+		reject(http.StatusBadRequest, "the body could not be read")
 		return
 	}
 	out := e.pipeline.serve(r.Context(), in)

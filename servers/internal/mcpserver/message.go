@@ -35,6 +35,8 @@ type params struct {
 	// tools/call
 	Name      string          `json:"name,omitzero"`
 	Arguments json.RawMessage `json:"arguments,omitzero"`
+	// notifications/cancelled
+	RequestID jsontext.Value `json:"requestId,omitzero"`
 	// everything else, passed on as it is: cursor, capabilities, clientInfo, …
 	Rest jsontext.Value `json:",inline"`
 }

@@ -20,7 +20,7 @@ var toolName = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
 func newPipeline(p Program, version string, tools []Tool, gate Gate, logger *slog.Logger) (*pipeline, error) {
 	line := &pipeline{
 		name: p.Name, tools: make(map[string]*servedTool, len(tools)),
-		gate: gate, recorder: audit.Stream{Logger: logger}, logger: logger,
+		gate: gate, recorder: audit.Stream{Logger: logger}, slots: slots{by: map[string]int{}}, logger: logger,
 	}
 	var errs []error
 	for _, tool := range tools {
@@ -54,6 +54,8 @@ func prepare(tool Tool) (*servedTool, error) {
 		return nil, tool.err
 	case !toolName.MatchString(name) || len(name) > maxName:
 		return nil, fmt.Errorf("tool %q: a name is lower-case words joined by _, at most %d bytes", name, maxName)
+	case tool.Timeout < 0 || tool.Timeout > maxTimeout:
+		return nil, fmt.Errorf("tool %q: a timeout of %s; it may be at most %s", name, tool.Timeout, maxTimeout)
 	case tool.Call == nil:
 		return nil, fmt.Errorf("tool %q: nothing to call", name)
 	}

@@ -33,7 +33,8 @@ const (
 	maxEcho     = 64               // bytes of a caller's input that a message repeats
 	maxReason   = 256              // bytes of the reason in a record
 	maxProblems = 10               // violations of a schema that a message lists
-	callTimeout = 30 * time.Second // one tool call
+	maxTimeout  = 5 * time.Minute  // the longest that a tool may ask for
+	callTimeout = 30 * time.Second // one tool call, if the tool does not say otherwise
 )
 
 // pipeline is what every request of every transport goes through.
@@ -43,6 +44,7 @@ type pipeline struct {
 	tools    map[string]*servedTool
 	gate     Gate
 	recorder audit.Recorder
+	slots    slots
 	logger   *slog.Logger
 }
 
@@ -73,6 +75,7 @@ type inbound struct {
 	principal string      // who the edge says is calling
 	trusted   bool        // the caller is the gateway: what it says about principal and call is believed
 	header    http.Header // nil on stdio
+	inflight  *inflight   // the connection's own requests, if it can cancel them; nil over HTTP
 	body      []byte
 }
 
@@ -144,12 +147,23 @@ func (p *pipeline) answer(ctx context.Context, r *request) (out outcome) {
 	}
 	r.record.Decision = audit.Allow
 	if r.message.notification() {
+		if r.message.Method == methodCancelled {
+			r.inflight.cancel(r.message.Params.RequestID)
+		}
 		return outcome{status: http.StatusAccepted}
 	}
+	ctx, done, err := r.inflight.begin(ctx, r.message.ID)
+	if err != nil {
+		return p.refuseErr(r, err)
+	}
+	defer done()
 
 	// validate, call and result happen in runTool, which the protocol library calls for tools/call.
 	ctx = context.WithValue(outbound.WithCall(ctx, r.record.Call), requestKey{}, r)
 	reply := p.protocol.HandleMessage(ctx, r.message.serialized())
+	if r.inflight != nil && ctx.Err() != nil {
+		return outcome{} // cancelled by its sender, which expects no answer (specification, basic/utilities/cancellation)
+	}
 	body, err := json.Marshal(reply)
 	if err != nil {
 		return p.refuseErr(r, fmt.Errorf("encoding an answer: %w", err))
@@ -217,31 +231,56 @@ func (p *pipeline) runTool(ctx context.Context, _ mcp.CallToolRequest) (*mcp.Cal
 	if err != nil {
 		return p.failure(ctx, r, fmt.Errorf("scrubbing a result: %w", err)), nil
 	}
-	if len(structured) > maxResult {
-		return p.failure(ctx, r, Errorf(CodeTooLarge,
-			"the result has %d bytes, more than the %d that an answer may have; ask for less", len(structured), maxResult)), nil
+	structured, isCut := fit(structured, maxResult)
+	if structured == nil {
+		return p.failure(ctx, r, Errorf(CodeTooLarge, "the result has more than the %d bytes that an answer may have; ask for less", maxResult)), nil
 	}
 	if err := validate(r.tool.output, structured); err != nil {
 		return p.failure(ctx, r, fmt.Errorf("the result breaks its own schema: %w", err)), nil
 	}
 	r.record.Reason, r.record.Result = "ok", summary(structured)
+	r.record.Result.Cut = isCut
 	return &mcp.CallToolResult{
-		Result:            mcp.Result{Meta: &mcp.Meta{AdditionalFields: map[string]any{mcpclient.MetaCall: r.record.Call}}},
+		Result: mcp.Result{Meta: &mcp.Meta{AdditionalFields: map[string]any{
+			mcpclient.MetaCall: r.record.Call, mcpclient.MetaContent: mcpclient.Untrusted,
+		}}},
 		Content:           []mcp.Content{mcp.NewTextContent(string(structured))},
 		StructuredContent: structured,
 	}, nil
 }
 
-func (p *pipeline) call(ctx context.Context, r *request, args json.RawMessage) (result Result, err error) {
-	ctx, cancel := context.WithTimeout(WithPrincipal(ctx, r.principal), callTimeout)
+// call runs the tool in a goroutine of its own, so that a tool which does not heed its context cannot hold the
+// answer back. Until it ends it keeps its slot.
+func (p *pipeline) call(ctx context.Context, r *request, args json.RawMessage) (Result, error) {
+	release, ok := p.slots.take(r.principal)
+	if !ok {
+		return Result{}, Errorf(CodeBusy, "too many calls are running at once (%d for one caller, %d in all); try again when one has ended",
+			maxPrincipalCalls, maxCalls)
+	}
+	ctx, cancel := context.WithTimeout(WithPrincipal(ctx, r.principal), r.tool.timeout())
 	defer cancel()
-	defer func() {
-		if cause := recover(); cause != nil {
-			p.logPanic(ctx, r, cause)
-			result, err = Result{}, &Error{Code: CodeInternal, Message: internalMessage(r)}
-		}
+	type ending struct {
+		result Result
+		err    error
+	}
+	ended := make(chan ending, 1)
+	go func() {
+		defer release()
+		defer func() {
+			if cause := recover(); cause != nil {
+				p.logPanic(ctx, r, cause)
+				ended <- ending{err: &Error{Code: CodeInternal, Message: internalMessage(r)}}
+			}
+		}()
+		result, err := r.tool.Call(ctx, args)
+		ended <- ending{result, err}
 	}()
-	return r.tool.Call(ctx, args)
+	select {
+	case e := <-ended:
+		return e.result, e.err
+	case <-ctx.Done():
+		return Result{}, ctx.Err()
+	}
 }
 
 // failure turns a tool's error into the result that the caller sees, and records it.
@@ -250,7 +289,9 @@ func (p *pipeline) failure(ctx context.Context, r *request, err error) *mcp.Call
 	switch {
 	case errors.As(err, &visible):
 	case errors.Is(err, context.DeadlineExceeded):
-		visible = Errorf(CodeTimeout, "no answer within %s; ask for less, or try again later", callTimeout)
+		visible = Errorf(CodeTimeout, "no answer within %s; ask for less, or try again later", r.tool.timeout())
+	case errors.Is(err, context.Canceled):
+		visible = Errorf(CodeCancelled, "the caller has gone away or cancelled the call")
 	default:
 		visible = &Error{Code: CodeInternal, Message: internalMessage(r)}
 		p.logger.LogAttrs(ctx, slog.LevelError, "tool failed", slog.String("call", r.record.Call),
@@ -296,7 +337,6 @@ func (p *pipeline) refuse(r *request, fault protocolError, status int) outcome {
 }
 
 func (p *pipeline) logPanic(ctx context.Context, r *request, cause any) {
-	r.record.Reason = string(CodeInternal)
 	p.logger.LogAttrs(ctx, slog.LevelError, "panic", slog.String("call", r.record.Call),
 		slog.String("panic", fmt.Sprint(cause)), slog.String("stack", string(debug.Stack())))
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 
+	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/scrub"
@@ -32,4 +33,42 @@ func scrubJSON(value json.RawMessage) (json.RawMessage, error) {
 			return nil, err
 		}
 	}
+}
+
+// fit cuts value, an object, to at most maxBytes, and says whether it had to. What is cut is the end of its longest
+// list, at a record's boundary, and its member "truncated" becomes true. A value without these two cannot be cut:
+// fit returns nil.
+func fit(value json.RawMessage, maxBytes int) (json.RawMessage, bool) {
+	if len(value) <= maxBytes {
+		return value, false
+	}
+	var members map[string]jsontext.Value
+	if err := jsonv2.Unmarshal(value, &members); err != nil || members["truncated"] == nil {
+		return nil, true
+	}
+	longest := ""
+	for name, member := range members {
+		if member.Kind() == '[' && (longest == "" || len(member) > len(members[longest])) {
+			longest = name
+		}
+	}
+	var records []jsontext.Value
+	if longest == "" || jsonv2.Unmarshal(members[longest], &records) != nil {
+		return nil, true
+	}
+	members["truncated"] = jsontext.Value("true")
+	excess := len(value) + len("true") - maxBytes
+	for len(records) > 0 && excess > 0 {
+		excess -= len(records[len(records)-1]) + len(",")
+		records = records[:len(records)-1]
+	}
+	var err error
+	if members[longest], err = jsonv2.Marshal(records); err != nil {
+		return nil, true
+	}
+	out, err := jsonv2.Marshal(members, jsonv2.Deterministic(true))
+	if err != nil || len(out) > maxBytes {
+		return nil, true
+	}
+	return json.RawMessage(out), true
 }

@@ -50,23 +50,23 @@ func (p Program) serve(ctx context.Context, args []string, stdin *os.File, stdou
 		env.Logger.LogAttrs(ctx, slog.LevelInfo, "serving", slog.String("listen", spec), slog.String("version", version.String()))
 		return (&stdioEdge{pipeline: line, out: stdout}).serve(ctx, stdin)
 	}
-	edge := &httpEdge{hosts: append([]string{"localhost", "127.0.0.1", "::1", p.Name}, o.serverNames...)}
 	address, err := listen.Parse(spec)
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
 	}
-	edge.transport = address.Network
+	var accepted *tokens // nil on a Unix socket whose only client is the gateway
 	var fresh string
 	switch {
 	case o.tokens != "":
-		if edge.tokens, err = openTokens(o.tokens, gate.Holders, env.Logger); err != nil {
+		if accepted, err = openTokens(o.tokens, gate.Holders, env.Logger); err != nil {
 			return err
 		}
 	case address.Network != listen.Unix:
-		edge.tokens, fresh = randomToken("token")
+		accepted, fresh = randomToken("token")
 	}
 	// The last two steps take what another process may hold: the audit log and the address.
-	if edge.pipeline, err = newPipeline(p, version.String(), tools, gate, env.Logger); err != nil {
+	line, err := newPipeline(p, version.String(), tools, gate, env.Logger)
+	if err != nil {
 		return err
 	}
 	listener, err := listen.Listen(ctx, address)
@@ -77,7 +77,7 @@ func (p Program) serve(ctx context.Context, args []string, stdin *os.File, stdou
 		printToken(stderr, p.Name, fresh)
 	}
 	env.Logger.LogAttrs(ctx, slog.LevelInfo, "serving", slog.String("listen", address.String()), slog.String("version", version.String()))
-	return edge.serve(ctx, listener)
+	return newHTTPEdge(line, address.Network, accepted, o.serverNames).serve(ctx, listener)
 }
 
 // resolveListen says what auto stands for.

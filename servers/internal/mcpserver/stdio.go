@@ -21,6 +21,7 @@ const maxStdioCalls = 16
 type stdioEdge struct {
 	pipeline *pipeline
 	out      io.Writer
+	inflight inflight
 
 	mu sync.Mutex // held while a line is written
 }
@@ -102,7 +103,7 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 }
 
 func (e *stdioEdge) answer(ctx context.Context, line []byte) {
-	out := e.pipeline.serve(ctx, inbound{transport: stdio, principal: "stdio", body: line})
+	out := e.pipeline.serve(ctx, inbound{transport: stdio, principal: "stdio", inflight: &e.inflight, body: line})
 	if out.body != nil {
 		e.write(ctx, out.body)
 	}

@@ -2,12 +2,14 @@ package mcpserver
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -117,11 +119,15 @@ type Tool struct {
 	// Call runs the tool on arguments that the input schema has accepted. An error that holds an [*Error]
 	// reaches the caller; any other becomes "internal error" and an id.
 	Call func(ctx context.Context, args json.RawMessage) (Result, error)
+	// Timeout bounds one call; zero is 30 seconds, and more than five minutes stops start-up.
+	Timeout time.Duration
 	// Server is who really runs the tool, for the record; empty is this process.
 	Server string
 
 	err error // why Typed could not make this tool; stops start-up
 }
+
+func (t Tool) timeout() time.Duration { return cmp.Or(t.Timeout, callTimeout) }
 
 // Result is what a tool answers: one JSON object that its output schema describes.
 type Result struct {
@@ -175,6 +181,7 @@ const (
 	CodeTimeout          Code = "timeout"           // the call's deadline passed
 	CodeTooLarge         Code = "too_large"         // an input or an answer passed a size bound
 	CodeBusy             Code = "busy"              // too many calls at once
+	CodeCancelled        Code = "cancelled"         // its caller cancelled the call, or went away
 	CodeInternal         Code = "internal"          // a fault of ours; the message holds an id to look for in the log
 )
 

@@ -1,0 +1,304 @@
+package mcpserver
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// blockingPipeline has a tool that runs until the test lets it end, heeding its context or not.
+func blockingPipeline(t *testing.T) (line *pipeline, recorder *memory, started chan struct{}, end func()) {
+	t.Helper()
+	line, recorder = testPipeline(t)
+	started, stop := make(chan struct{}, 2*maxCalls), make(chan struct{})
+	end = sync.OnceFunc(func() { close(stop) })
+	t.Cleanup(end)
+	for _, tool := range []Tool{
+		Typed(Definition{Name: "heeds"}, func(ctx context.Context, _ nothing) (nothing, error) {
+			started <- struct{}{}
+			select {
+			case <-ctx.Done():
+				return nothing{}, ctx.Err()
+			case <-stop:
+				return nothing{}, nil
+			}
+		}),
+		Typed(Definition{Name: "stuck"}, func(context.Context, nothing) (nothing, error) {
+			started <- struct{}{}
+			<-stop
+			return nothing{}, nil
+		}),
+	} {
+		tool.Timeout = time.Minute
+		if tool.Definition.Name == "stuck" {
+			tool.Timeout = time.Millisecond
+		}
+		served, err := prepare(tool)
+		if err != nil {
+			t.Fatal(err)
+		}
+		line.tools[tool.Definition.Name] = served
+		line.protocol.AddTool(tool.Definition.mcpTool(), line.runTool)
+	}
+	return line, recorder, started, end
+}
+
+func codeOf(t *testing.T, out outcome) string {
+	t.Helper()
+	code, _ := decodeReply(t, out.body).Result.Meta["dev.bulkhead/code"].(string)
+	return code
+}
+
+// A caller that takes all it may is told so at once, and the next caller is served.
+func TestBusy(t *testing.T) {
+	line, _, started, end := blockingPipeline(t)
+	call := func(principal string) outcome {
+		return line.serve(t.Context(), inbound{principal: principal, body: []byte(callBody("heeds", "{}"))})
+	}
+	var calls sync.WaitGroup
+	for range maxPrincipalCalls {
+		calls.Go(func() {
+			if code := codeOf(t, call("greedy")); code != "" {
+				t.Errorf("a call that was let in ended with %q", code)
+			}
+		})
+	}
+	for range maxPrincipalCalls {
+		<-started
+	}
+	if code := codeOf(t, call("greedy")); code != "busy" {
+		t.Errorf("one too many: %q", code)
+	}
+	calls.Go(func() {
+		if code := codeOf(t, call("modest")); code != "" {
+			t.Errorf("another caller: %q", code)
+		}
+	})
+	<-started
+	end()
+	calls.Wait()
+	awaitSlots(t, line, 0)
+}
+
+// A tool that heeds nothing does not hold the answer back; it keeps its slot until it ends.
+func TestStuckTool(t *testing.T) {
+	line, recorder, started, end := blockingPipeline(t)
+	out := line.serve(t.Context(), inbound{principal: "p", body: []byte(callBody("stuck", "{}"))})
+	if code := codeOf(t, out); code != "timeout" || recorder.last(t).Reason != "timeout" {
+		t.Errorf("%s", out.body)
+	}
+	<-started
+	awaitSlots(t, line, 1)
+	end()
+	awaitSlots(t, line, 0)
+}
+
+// awaitSlots waits until just n calls hold a slot: one gives it back after its answer.
+func awaitSlots(t *testing.T, line *pipeline, n int) {
+	t.Helper()
+	var running, principals int
+	for range 1000 {
+		line.slots.mu.Lock()
+		running, principals = line.slots.running, len(line.slots.by)
+		line.slots.mu.Unlock()
+		if running == n && principals <= n {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatalf("%d slots of %d principals are taken, want %d", running, principals, n)
+}
+
+// A client that goes away ends its call and no other.
+func TestClientGoesAway(t *testing.T) {
+	line, recorder, started, end := blockingPipeline(t)
+	ctx, leave := context.WithCancel(t.Context())
+	gone, stays := make(chan outcome, 1), make(chan outcome, 1)
+	body := []byte(callBody("heeds", "{}")) // the same id on both
+	go func() { gone <- line.serve(ctx, inbound{principal: "a", body: body}) }()
+	<-started
+	go func() { stays <- line.serve(t.Context(), inbound{principal: "b", body: body}) }()
+	<-started
+	leave()
+	<-gone
+	if rec := recorder.last(t); rec.Principal != "a" || rec.Reason != "cancelled" {
+		t.Errorf("record %+v", rec)
+	}
+	// Over HTTP a notification cancels nothing, whoever sends it.
+	line.serve(t.Context(), inbound{principal: "a", body: []byte(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":7}}`)})
+	end()
+	if code := codeOf(t, <-stays); code != "" {
+		t.Errorf("the other call ended with %q", code)
+	}
+}
+
+// On stdio a client cancels its own request by id, and gets no answer to it.
+func TestCancelOnStdio(t *testing.T) {
+	line, recorder, started, _ := blockingPipeline(t)
+	in, toServer := io.Pipe()
+	var out bytes.Buffer
+	done := make(chan error, 1)
+	go func() { done <- (&stdioEdge{pipeline: line, out: &out}).serve(t.Context(), in) }()
+	send := func(text string) {
+		if _, err := io.WriteString(toServer, text+"\n"); err != nil {
+			t.Error(err)
+		}
+	}
+	send(callBody("heeds", "{}"))
+	<-started
+	send(callBody("heeds", "{}")) // the same id, while the first runs
+	send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"7"}}`)
+	send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":8}}`)
+	send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":7}}`)
+	_ = toServer.Close()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if text := out.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "another request with this id") {
+		t.Errorf("answers %q", text)
+	}
+	cancelled := 0
+	for _, rec := range recorder.records {
+		if rec.Reason == "cancelled" {
+			cancelled++
+		}
+	}
+	if cancelled != 1 {
+		t.Errorf("%d records of a cancelled call", cancelled)
+	}
+}
+
+func TestFit(t *testing.T) {
+	record := func(n int) string { return fmt.Sprintf(`{"n":%d}`, n) }
+	var all []string
+	for n := range 100 {
+		all = append(all, record(n))
+	}
+	whole := `{"few":[1,2],"rows":[` + strings.Join(all, ",") + `],"truncated":false}`
+	type shape struct {
+		Few       []int
+		Rows      []struct{ N int }
+		Truncated bool
+	}
+	for maxBytes := 40; maxBytes <= len(whole)+1; maxBytes++ {
+		out, isCut := fit(json.RawMessage(whole), maxBytes)
+		if len(out) > maxBytes || isCut != (maxBytes < len(whole)) {
+			t.Fatalf("at %d: %d bytes, cut %t", maxBytes, len(out), isCut)
+		}
+		if out == nil {
+			t.Fatalf("at %d: nothing left", maxBytes)
+		}
+		var got shape
+		if err := json.Unmarshal(out, &got); err != nil || got.Truncated != isCut || len(got.Few) != 2 {
+			t.Fatalf("at %d: %s, %v", maxBytes, out, err)
+		}
+		for i, r := range got.Rows {
+			if r.N != i {
+				t.Fatalf("at %d: row %d is %d", maxBytes, i, r.N)
+			}
+		}
+	}
+	for _, uncuttable := range []string{
+		`{"rows":[1,2,3,4,5,6,7,8,9]}`, `{"text":"` + strings.Repeat("x", 50) + `","truncated":false}`, `[1,2,3,4,5,6,7,8,9,10,11]`,
+	} {
+		if out, isCut := fit(json.RawMessage(uncuttable), 20); out != nil || !isCut {
+			t.Errorf("%s was cut to %s", uncuttable, out)
+		}
+	}
+}
+
+// Whoever opens connections and says nothing shuts out itself, and nobody else.
+func TestConnectionFlood(t *testing.T) {
+	const limit = 4
+	edge, _ := testEdge(t)
+	srv := httptest.NewUnstartedServer(edge)
+	c := &connections{limit: limit, open: map[net.Conn]bool{}}
+	srv.Config.ConnState = c.track
+	srv.Start()
+	defer srv.Close()
+	address := srv.Listener.Addr().String()
+
+	honest := &http.Client{Transport: &http.Transport{}}
+	ask := func() error {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/healthz", nil)
+		if err != nil {
+			return err
+		}
+		response, err := honest.Do(request)
+		if err != nil {
+			return err
+		}
+		_, _ = io.Copy(io.Discard, response.Body)
+		return response.Body.Close()
+	}
+	if err := ask(); err != nil {
+		t.Fatal(err)
+	}
+	var silent []net.Conn
+	for range 5 * limit {
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		silent = append(silent, conn)
+		honest.CloseIdleConnections()
+		if err := ask(); err != nil {
+			t.Fatalf("after %d silent connections: %v", len(silent), err)
+		}
+	}
+	closed := 0
+	for _, conn := range silent {
+		_ = conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+		if _, err := conn.Read(make([]byte, 1)); err == io.EOF || err != nil && strings.Contains(err.Error(), "reset") {
+			closed++
+		}
+		_ = conn.Close()
+	}
+	if closed < len(silent)-limit {
+		t.Errorf("%d of %d silent connections were closed", closed, len(silent))
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.open) > limit {
+		t.Errorf("%d connections are open", len(c.open))
+	}
+}
+
+// Strangers are counted, by source, status and second, and cannot fill a disk.
+func TestRejectsAreCounted(t *testing.T) {
+	var out bytes.Buffer
+	r := rejects{logger: slog.New(slog.NewJSONHandler(&out, nil))}
+	for i := range 10 * maxSources {
+		request := httptest.NewRequest(http.MethodPost, "/", http.NoBody)
+		request.RemoteAddr = fmt.Sprintf("10.0.%d.%d:1", i/256, i%256)
+		r.count(t.Context(), request, http.StatusUnauthorized)
+		request.RemoteAddr = "192.0.2.1:2"
+		r.count(t.Context(), request, http.StatusForbidden)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	r.run(ctx)
+	total := 0
+	lines := 0
+	for line := range strings.Lines(out.String()) {
+		var entry struct{ Count int }
+		if err := json.Unmarshal([]byte(line), &entry); err != nil {
+			t.Fatal(err)
+		}
+		total += entry.Count
+		lines++
+	}
+	if total != 20*maxSources || lines > 4*(maxSources+2) {
+		t.Errorf("%d rejects counted in %d lines", total, lines)
+	}
+}
