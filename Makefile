@@ -43,6 +43,10 @@ test: ## all tests that this machine can run
 lint: ## linters, and whether the lock file and go.mod are up to date
 	@scripts/lint $(MODULES)
 
+.PHONY: conformance
+conformance: ## the protocol's own conformance suite and inspector against every server; needs npm
+	@scripts/conformance
+
 .PHONY: soak
 soak: ## what takes long: fuzzing, FUZZTIME for each target
 	@scripts/soak $(or $(FUZZTIME),10m)

@@ -285,8 +285,9 @@ func TestReadLine(t *testing.T) {
 	}
 }
 
-// The clients that people use: the official SDK's and mcp-go's, over the three transports.
+// The clients that people use: the official SDK's and mcp-go's, over the three transports, in both eras.
 func TestClients(t *testing.T) {
+	eras := []string{"2025-11-25", "2026-07-28"}
 	edge, _ := testEdge(t)
 	servers := map[string]net.Listener{}
 	for name, spec := range map[string]string{"tcp": "tcp://127.0.0.1:0", "unix": "unix://" + filepath.Join(t.TempDir(), "s")} {
@@ -313,25 +314,29 @@ func TestClients(t *testing.T) {
 		web := &http.Client{Transport: withToken{&http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, l.Addr().Network(), l.Addr().String())
 		}}}}
-		t.Run("official SDK over "+name, func(t *testing.T) {
-			useSDK(t, &sdk.StreamableClientTransport{Endpoint: "http://localhost/mcp", HTTPClient: web})
+		for _, era := range eras {
+			t.Run("official SDK over "+name+" speaking "+era, func(t *testing.T) {
+				useSDK(t, &sdk.StreamableClientTransport{Endpoint: "http://localhost/mcp", HTTPClient: web}, era)
+			})
+			t.Run("mcp-go over "+name+" speaking "+era, func(t *testing.T) {
+				tr, err := transport.NewStreamableHTTP("http://localhost/mcp", transport.WithHTTPBasicClient(web))
+				if err != nil {
+					t.Fatal(err)
+				}
+				useMCPGo(t, tr, era)
+			})
+		}
+	}
+	for _, era := range eras {
+		t.Run("official SDK over stdio speaking "+era, func(t *testing.T) {
+			r, w := stdioServer(t, edge.pipeline)
+			useSDK(t, &sdk.IOTransport{Reader: r, Writer: w}, era)
 		})
-		t.Run("mcp-go over "+name, func(t *testing.T) {
-			tr, err := transport.NewStreamableHTTP("http://localhost/mcp", transport.WithHTTPBasicClient(web))
-			if err != nil {
-				t.Fatal(err)
-			}
-			useMCPGo(t, tr)
+		t.Run("mcp-go over stdio speaking "+era, func(t *testing.T) {
+			r, w := stdioServer(t, edge.pipeline)
+			useMCPGo(t, transport.NewIO(r, w, io.NopCloser(strings.NewReader(""))), era)
 		})
 	}
-	t.Run("official SDK over stdio", func(t *testing.T) {
-		r, w := stdioServer(t, edge.pipeline)
-		useSDK(t, &sdk.IOTransport{Reader: r, Writer: w})
-	})
-	t.Run("mcp-go over stdio", func(t *testing.T) {
-		r, w := stdioServer(t, edge.pipeline)
-		useMCPGo(t, transport.NewIO(r, w, io.NopCloser(strings.NewReader(""))))
-	})
 }
 
 type withToken struct{ http.RoundTripper }
@@ -358,15 +363,17 @@ func stdioServer(t *testing.T, line *pipeline) (io.ReadCloser, io.WriteCloser) {
 	return fromServer, toServer
 }
 
-func useSDK(t *testing.T, tr sdk.Transport) {
+func useSDK(t *testing.T, tr sdk.Transport, era string) {
 	t.Helper()
 	client := sdk.NewClient(&sdk.Implementation{Name: "test", Version: "1"}, nil)
-	session, err := client.Connect(t.Context(), tr, nil)
+	session, err := client.Connect(t.Context(), tr, &sdk.ClientSessionOptions{ProtocolVersion: era})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = session.Close() }()
-	t.Logf("speaks %s", session.InitializeResult().ProtocolVersion)
+	if got := session.InitializeResult().ProtocolVersion; got != era {
+		t.Errorf("speaks %s, not %s", got, era)
+	}
 	tools, err := session.ListTools(t.Context(), nil)
 	if err != nil || len(tools.Tools) != len(testTools())-1 {
 		t.Fatalf("list: %v, %v", tools, err)
@@ -387,7 +394,7 @@ func useSDK(t *testing.T, tr sdk.Transport) {
 	}
 }
 
-func useMCPGo(t *testing.T, tr transport.Interface) {
+func useMCPGo(t *testing.T, tr transport.Interface, era string) {
 	t.Helper()
 	client := mcpclient.NewClient(tr)
 	if err := client.Start(t.Context()); err != nil {
@@ -395,13 +402,15 @@ func useMCPGo(t *testing.T, tr transport.Interface) {
 	}
 	defer func() { _ = client.Close() }()
 	initialize := mcp.InitializeRequest{}
-	initialize.Params.ProtocolVersion = mcp.LATEST_PROTOCOL_VERSION
+	initialize.Params.ProtocolVersion = era
 	initialize.Params.ClientInfo = mcp.Implementation{Name: "test", Version: "1"}
 	initialized, err := client.Initialize(t.Context(), initialize)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("speaks %s", initialized.ProtocolVersion)
+	if got := initialized.ProtocolVersion; got != era {
+		t.Errorf("speaks %s, not %s", got, era)
+	}
 	tools, err := client.ListTools(t.Context(), mcp.ListToolsRequest{})
 	if err != nil || len(tools.Tools) != len(testTools())-1 {
 		t.Fatalf("list: %v, %v", tools, err)

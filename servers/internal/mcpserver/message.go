@@ -38,7 +38,7 @@ type params struct {
 	// notifications/cancelled
 	RequestID jsontext.Value `json:"requestId,omitzero"`
 	// everything else, passed on as it is: cursor, capabilities, clientInfo, …
-	Rest jsontext.Value `json:",inline"`
+	Rest jsontext.Value `json:",embed"`
 }
 
 // protocolError is a JSON-RPC error; its text reaches the caller.
@@ -75,21 +75,23 @@ func (e protocolError) response(id jsontext.Value, call string) json.RawMessage 
 }
 
 // parse reads one JSON-RPC object. Names are matched to the letter, doubled names, invalid UTF-8, members that
-// JSON-RPC does not have, batches and nesting beyond maxDepth are refused.
+// JSON-RPC does not have, batches and nesting beyond maxDepth are refused. With an error comes the id, if it
+// could be read: a client that waits for it must not wait for ever.
 func parse(body []byte) (message, error) {
 	if err := checkDepth(body); err != nil {
 		return message{}, err
 	}
 	var m message
 	if err := jsonv2.Unmarshal(body, &m, jsonv2.RejectUnknownMembers(true)); err != nil {
-		return message{}, protocolError{mcp.INVALID_REQUEST, "not a JSON-RPC request: " + describe(err)}
+		return message{ID: readableID(body)}, protocolError{mcp.INVALID_REQUEST, "not a JSON-RPC request: " + describe(err)}
 	}
+	id := readableID(body)
 	switch {
 	case m.JSONRPC != mcp.JSONRPC_VERSION:
-		return message{}, protocolError{mcp.INVALID_REQUEST, `"jsonrpc" must be "2.0"`}
+		return message{ID: id}, protocolError{mcp.INVALID_REQUEST, `"jsonrpc" must be "2.0"`}
 	case m.Method == "" || len(m.Method) > maxName:
-		return message{}, protocolError{mcp.INVALID_REQUEST, fmt.Sprintf(`"method" must have 1 to %d bytes`, maxName)}
-	case len(m.ID) > maxID || len(m.ID) > 0 && m.ID.Kind() != '"' && !integer(m.ID):
+		return message{ID: id}, protocolError{mcp.INVALID_REQUEST, fmt.Sprintf(`"method" must have 1 to %d bytes`, maxName)}
+	case len(m.ID) > 0 && id == nil:
 		return message{}, protocolError{mcp.INVALID_REQUEST, fmt.Sprintf(`"id" must be a string or an integer of at most %d bytes`, maxID)}
 	}
 	return m, nil
@@ -98,7 +100,16 @@ func parse(body []byte) (message, error) {
 // integerID keeps to what survives a float64, which many JSON-RPC peers decode ids to.
 var integerID = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,14})$`)
 
-func integer(v jsontext.Value) bool { return integerID.Match(v) }
+// readableID is the id of body, an object, if it is one that can be answered to.
+func readableID(body []byte) jsontext.Value {
+	var m struct {
+		ID jsontext.Value `json:"id"`
+	}
+	if jsonv2.Unmarshal(body, &m) != nil || len(m.ID) > maxID || m.ID.Kind() != '"' && !integerID.Match(m.ID) {
+		return nil
+	}
+	return m.ID
+}
 
 // checkDepth walks the tokens of body once, so that nothing after it meets a stack of a caller's making.
 func checkDepth(body []byte) error {

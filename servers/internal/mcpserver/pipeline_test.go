@@ -79,7 +79,7 @@ func (m *memory) Record(_ context.Context, r audit.Record) error {
 	return m.fail
 }
 
-func (m *memory) last(t *testing.T) audit.Record {
+func (m *memory) last(t testing.TB) audit.Record {
 	t.Helper()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -89,7 +89,7 @@ func (m *memory) last(t *testing.T) audit.Record {
 	return m.records[len(m.records)-1]
 }
 
-func testPipeline(t *testing.T) (*pipeline, *memory) {
+func testPipeline(t testing.TB) (*pipeline, *memory) {
 	t.Helper()
 	recorder := &memory{}
 	line, err := newPipeline(Program{Name: "test", Title: "Test"}, "v0", testTools(), Gate{
@@ -241,6 +241,22 @@ func TestRefused(t *testing.T) {
 				t.Errorf("record %+v", rec)
 			}
 		})
+	}
+}
+
+// A client that waits for its id gets an answer to it, whatever is wrong with the rest.
+func TestRefusalAnswersTheID(t *testing.T) {
+	line, _ := testPipeline(t)
+	for body, id := range map[string]string{
+		`{"jsonrpc":"2.0","id":7,"method":"tools/list","params":[]}`: "7",
+		`{"jsonrpc":"2.0","id":"x","method":"ping","more":1}`:        `"x"`,
+		`{"jsonrpc":"1.0","id":7,"method":"ping"}`:                   "7",
+		`{"jsonrpc":"2.0","id":1.5,"method":"ping"}`:                 "null",
+		`{"jsonrpc":"2.0","id":7,"id":8,"method":"ping"}`:            "null",
+	} {
+		if r := decodeReply(t, line.serve(t.Context(), inbound{body: []byte(body)}).body); r.Error == nil || string(r.ID) != id {
+			t.Errorf("%s: id %s, want %s", body, r.ID, id)
+		}
 	}
 }
 

@@ -26,6 +26,9 @@ func scrubJSON(value json.RawMessage) (json.RawMessage, error) {
 		if err != nil {
 			return nil, err
 		}
+		if enc.StackDepth() == 0 && enc.OutputOffset() > 0 {
+			return nil, errors.New("more than one JSON value")
+		}
 		if token.Kind() == '"' {
 			token = jsontext.String(scrub.Text(token.String()))
 		}
