@@ -43,6 +43,10 @@ test: ## all tests that this machine can run
 lint: ## linters, and whether the lock file and go.mod are up to date
 	@scripts/lint $(MODULES)
 
+.PHONY: bench
+bench: ## ratios, from one run: the pipeline beside bare mcp-go and net/http alone
+	@go test -run '^$$' -bench Pipeline -benchtime 1x ./servers/internal/mcpserver
+
 .PHONY: conformance
 conformance: ## the protocol's own conformance suite and inspector against every server; needs npm
 	@scripts/conformance

@@ -29,7 +29,7 @@ import (
 
 const testToken = "a-token-for-tests"
 
-func testEdge(t *testing.T) (*httpEdge, *memory) {
+func testEdge(t testing.TB) (*httpEdge, *memory) {
 	t.Helper()
 	line, recorder := testPipeline(t)
 	dir := t.TempDir()
@@ -41,7 +41,7 @@ func testEdge(t *testing.T) (*httpEdge, *memory) {
 	return newHTTPEdge(line, "tcp", accepted, nil), recorder
 }
 
-func writeToken(t *testing.T, dir, holder string, tokens ...string) {
+func writeToken(t testing.TB, dir, holder string, tokens ...string) {
 	t.Helper()
 	var lines string
 	for _, token := range tokens {

@@ -85,7 +85,10 @@ func parse(body []byte) (message, error) {
 	if err := jsonv2.Unmarshal(body, &m, jsonv2.RejectUnknownMembers(true)); err != nil {
 		return message{ID: readableID(body)}, protocolError{mcp.INVALID_REQUEST, "not a JSON-RPC request: " + describe(err)}
 	}
-	id := readableID(body)
+	var id jsontext.Value
+	if validID(m.ID) {
+		id = m.ID
+	}
 	switch {
 	case m.JSONRPC != mcp.JSONRPC_VERSION:
 		return message{ID: id}, protocolError{mcp.INVALID_REQUEST, `"jsonrpc" must be "2.0"`}
@@ -105,10 +108,14 @@ func readableID(body []byte) jsontext.Value {
 	var m struct {
 		ID jsontext.Value `json:"id"`
 	}
-	if jsonv2.Unmarshal(body, &m) != nil || len(m.ID) > maxID || m.ID.Kind() != '"' && !integerID.Match(m.ID) {
+	if jsonv2.Unmarshal(body, &m) != nil || !validID(m.ID) {
 		return nil
 	}
 	return m.ID
+}
+
+func validID(id jsontext.Value) bool {
+	return len(id) > 0 && len(id) <= maxID && (id.Kind() == '"' || integerID.Match(id))
 }
 
 // checkDepth walks the tokens of body once, so that nothing after it meets a stack of a caller's making.
