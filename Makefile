@@ -52,7 +52,8 @@ conformance: ## the protocol's own conformance suite and inspector against every
 	@scripts/conformance
 
 .PHONY: soak
-soak: ## what takes long: fuzzing, FUZZTIME for each target
+soak: ## what takes long: SOAKCALLS calls to one server, and fuzzing for FUZZTIME each target
+	go test -count=1 -v -timeout 2h -run '^TestSoak$$' ./servers/internal/mcpserver -soak-calls $(or $(SOAKCALLS),1000000)
 	@scripts/soak $(or $(FUZZTIME),10m)
 
 .PHONY: needs-engine

@@ -339,12 +339,12 @@ func TestClients(t *testing.T) {
 	}
 }
 
-type withToken struct{ http.RoundTripper }
+type withToken struct{ *http.Transport }
 
 func (w withToken) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	r.Header.Set("Authorization", "Bearer "+testToken)
-	return w.RoundTripper.RoundTrip(r)
+	return w.Transport.RoundTrip(r)
 }
 
 func stdioServer(t *testing.T, line *pipeline) (io.ReadCloser, io.WriteCloser) {
