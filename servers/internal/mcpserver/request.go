@@ -76,6 +76,7 @@ type inbound struct {
 	trusted   bool        // the caller is the gateway: what it says about principal and call is believed
 	header    http.Header // nil on stdio
 	inflight  *inflight   // the connection's own requests, if it can cancel them; nil over HTTP
+	begun     func()      // called when the next message of the connection may follow; nil over HTTP
 	body      []byte
 }
 
@@ -157,6 +158,9 @@ func (p *pipeline) answer(ctx context.Context, r *request) (out outcome) {
 		return p.refuseErr(r, err)
 	}
 	defer done()
+	if r.begun != nil {
+		r.begun()
+	}
 
 	// validate, call and result happen in runTool, which the protocol library calls for tools/call.
 	ctx = context.WithValue(outbound.WithCall(ctx, r.record.Call), requestKey{}, r)

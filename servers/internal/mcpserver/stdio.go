@@ -47,10 +47,13 @@ func (e *stdioEdge) serve(ctx context.Context, in io.Reader) error {
 				return <-read
 			}
 			slots <- struct{}{}
+			// Calls run side by side, but begin in their order: a cancellation must find what it cancels.
+			begun := make(chan struct{})
 			calls.Go(func() {
 				defer func() { <-slots }()
-				e.answer(ctx, line)
+				e.answer(ctx, line, sync.OnceFunc(func() { close(begun) }))
 			})
+			<-begun
 		}
 	}
 }
@@ -102,8 +105,9 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 	}
 }
 
-func (e *stdioEdge) answer(ctx context.Context, line []byte) {
-	out := e.pipeline.serve(ctx, inbound{transport: stdio, principal: "stdio", inflight: &e.inflight, body: line})
+func (e *stdioEdge) answer(ctx context.Context, line []byte, begun func()) {
+	defer begun()
+	out := e.pipeline.serve(ctx, inbound{transport: stdio, principal: stdio, inflight: &e.inflight, begun: begun, body: line})
 	if out.body != nil {
 		e.write(ctx, out.body)
 	}
