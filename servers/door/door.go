@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/listen"
-	"github.com/bulkhead-mcp/bulkhead/servers/internal/listen/relay"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/relay"
 )
 
 // The bounds of this program.

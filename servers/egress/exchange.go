@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/egresspolicy"
-	"github.com/bulkhead-mcp/bulkhead/servers/internal/listen/relay"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/relay"
 )
 
 // exchange is one connection of a client: one request, one decision, one record.

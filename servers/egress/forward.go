@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/egresspolicy"
-	"github.com/bulkhead-mcp/bulkhead/servers/internal/listen/relay"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/relay"
 )
 
 // forward serves a request in absolute form, for destinations with tls: plain. One request a connection, so that
@@ -163,7 +163,8 @@ func dropHopByHop(h http.Header) {
 	}
 }
 
-// metered is a connection whose every read and write has the idle time, and which counts bytes.
+// metered is a connection whose every read and write has the idle time, and which counts bytes. While something
+// is sent, whoever waits for the answer is not idle either.
 type metered struct {
 	relay.Conn
 	idle     time.Duration
@@ -171,7 +172,7 @@ type metered struct {
 }
 
 func (m *metered) Read(p []byte) (int, error) {
-	if err := m.Conn.SetReadDeadline(time.Now().Add(m.idle)); err != nil {
+	if err := m.SetReadDeadline(time.Now().Add(m.idle)); err != nil {
 		return 0, err
 	}
 	n, err := m.Conn.Read(p)
@@ -180,7 +181,7 @@ func (m *metered) Read(p []byte) (int, error) {
 }
 
 func (m *metered) Write(p []byte) (int, error) {
-	if err := m.Conn.SetWriteDeadline(time.Now().Add(m.idle)); err != nil {
+	if err := m.SetDeadline(time.Now().Add(m.idle)); err != nil {
 		return 0, err
 	}
 	n, err := m.Conn.Write(p)

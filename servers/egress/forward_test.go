@@ -230,10 +230,27 @@ func TestForwardStreams(t *testing.T) {
 	}
 }
 
+// A body that comes slowly, and longer than the idle time in all, is not idle.
+func TestForwardSlowBody(t *testing.T) {
+	const idle = 2 * time.Second // long against the pauses of a busy machine
+	b, url := plainBench(t, func(l *limits) { l.idleTimeout = idle }, func(conn net.Conn) { _, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") })
+	conn := b.dial(t, "a")
+	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: m.example\r\nContent-Length: 5\r\n\r\n", url)
+	for range 5 {
+		time.Sleep(idle / 4)
+		if _, err := conn.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 200") {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 func TestForwardTimeouts(t *testing.T) {
 	hang := make(chan struct{})
 	defer close(hang)
-	b, url := plainBench(t, func(l *limits) { l.idleTimeout = 50 * time.Millisecond }, func(conn net.Conn) { <-hang })
+	b, url := plainBench(t, func(l *limits) { l.idleTimeout = 50 * time.Millisecond }, func(net.Conn) { <-hang })
 	_, err := get(t, b.client(t, "a"), "c", url)
 	var unavailable *outbound.UnavailableError
 	if !errors.As(err, &unavailable) || !errors.Is(err, context.DeadlineExceeded) {

@@ -107,7 +107,7 @@ func FuzzExchange(f *testing.F) {
 			answer, _ := io.ReadAll(far)
 			answers <- answer
 		}()
-		s.newExchange(near, client).serve(context.Background())
+		s.newExchange(near, client).serve(t.Context())
 		answer := <-answers
 		_ = far.Close()
 
@@ -139,7 +139,7 @@ func FuzzExchange(f *testing.F) {
 		case e.Decision == "deny" && len(upstream) > 0:
 			t.Errorf("%d bytes went up: %+v", len(upstream), e)
 		case e.Host == "hub.example" && len(upstream) > 0:
-			h, err := readHello(context.Background(), bytes.NewReader(upstream))
+			h, err := readHello(t.Context(), bytes.NewReader(upstream))
 			if err != nil || !strings.EqualFold(h.serverName, "hub.example") {
 				t.Errorf("a ClientHello for %q, %v, went up", h.serverName, err)
 			}

@@ -239,7 +239,12 @@ func newBench(t *testing.T, policy string, set func(*limits)) *bench {
 		case <-time.After(time.Millisecond):
 		}
 	}
-	t.Cleanup(func() { cancel(); <-b.done; b.done <- nil })
+	t.Cleanup(func() {
+		cancel()
+		if err := <-b.done; err != nil {
+			t.Error(err)
+		}
+	})
 	return b
 }
 
@@ -271,10 +276,10 @@ func (b *bench) dial(t *testing.T, name string) *net.UnixConn {
 	return conn.(*net.UnixConn)
 }
 
-// ask sends bytes and reads egress's answer.
-func (b *bench) ask(t *testing.T, name, request string) (int, egresspolicy.Refusal) {
+// ask sends bytes on dockerhub's socket and reads egress's answer.
+func (b *bench) ask(t *testing.T, request string) (int, egresspolicy.Refusal) {
 	t.Helper()
-	conn := b.dial(t, name)
+	conn := b.dial(t, "dockerhub")
 	go func() { _, _ = io.WriteString(conn, request) }()
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/egresspolicy"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/listen"
-	"github.com/bulkhead-mcp/bulkhead/servers/internal/listen/relay"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/relay"
 )
 
 // The bounds of this program.

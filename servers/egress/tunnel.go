@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/egresspolicy"
-	"github.com/bulkhead-mcp/bulkhead/servers/internal/listen/relay"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/relay"
 )
 
 const established = "HTTP/1.1 200 Connection established\r\n\r\n"
@@ -56,6 +56,9 @@ func (x *exchange) tunnel(ctx context.Context, request *http.Request) error {
 	hello, err := readHello(ctx, x.reader)
 	if err == nil {
 		err = hello.check(rule)
+	}
+	if cause := context.Cause(ctx); cause != nil && err != nil {
+		err = cause
 	}
 	if err != nil {
 		// After the 200 there is no refusing in HTTP. TLS has words of its own.

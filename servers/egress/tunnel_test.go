@@ -223,7 +223,7 @@ func TestTunnelUnavailable(t *testing.T) {
 		{"down.example:1", "connection refused", 502},
 		{"slow.example:443", "i/o timeout", 504},
 	} {
-		status, said := b.ask(t, "dockerhub", "CONNECT "+tc.host+" HTTP/1.1\r\n\r\n")
+		status, said := b.ask(t, "CONNECT "+tc.host+" HTTP/1.1\r\n\r\n")
 		if status != tc.status || !strings.Contains(said.Message, tc.want) {
 			t.Errorf("%s: %d, %+v", tc.host, status, said)
 		}
@@ -299,7 +299,7 @@ func TestRequests(t *testing.T) {
 		{"control characters", "CONNECT \x1b[31m:443 HTTP/1.1\r\n\r\n", 400, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			status, said := b.ask(t, "dockerhub", tc.request)
+			status, said := b.ask(t, tc.request)
 			if status != tc.status || !strings.Contains(said.Message, tc.want) {
 				t.Errorf("%d %+v, want %d %q", status, said, tc.status, tc.want)
 			}
@@ -319,11 +319,14 @@ func TestRequests(t *testing.T) {
 }
 
 func TestNoRequest(t *testing.T) {
-	b := testBench(t, func(l *limits) { l.headerTimeout = 20 * time.Millisecond })
+	b := testBench(t, nil)
 	b.dial(t, "dockerhub").Close()
 	same(t, b.journal.next(t), entry{Client: "dockerhub", Decision: "deny", Reason: "ended before a request"})
+}
 
-	// A client that sends a byte now and then must not hold its place by that.
+// A client that sends a byte now and then must not hold its place by that.
+func TestSlowRequest(t *testing.T) {
+	b := testBench(t, func(l *limits) { l.headerTimeout = 20 * time.Millisecond })
 	conn := b.dial(t, "dockerhub")
 	go func() {
 		for _, err := conn.Write([]byte("C")); err == nil; _, err = conn.Write([]byte("C")) {
@@ -345,7 +348,7 @@ func TestCallID(t *testing.T) {
 		"Bulkhead-Call: " + strings.Repeat("x", 65) + "\r\n": "",
 		"Bulkhead-Call: \",\"decision\":\"allow\"\r\n":       "",
 	} {
-		b.ask(t, "dockerhub", "CONNECT evil.example:443 HTTP/1.1\r\n"+header+"\r\n")
+		b.ask(t, "CONNECT evil.example:443 HTTP/1.1\r\n"+header+"\r\n")
 		if e := b.journal.next(t); e.Call != want {
 			t.Errorf("%q: %q, want %q", header, e.Call, want)
 		}
@@ -410,8 +413,9 @@ func echConfig(t *testing.T, publicName string) []byte {
 	return append(binary.BigEndian.AppendUint16(nil, uint16(len(config))), config...)
 }
 
-// Nothing of what the client says reaches the upstream unless its ClientHello is for the host.
-func TestHello(t *testing.T) {
+// helloBench is an egress in front of a spy.
+func helloBench(t *testing.T, timeout time.Duration) (*bench, uint16, <-chan []byte) {
+	t.Helper()
 	port, seen := spy(t)
 	b := newBench(t, fmt.Sprintf(`
 version: 1
@@ -420,8 +424,44 @@ clients:
     hosts:
       - {host: hub.example, port: %d, addresses: [127.0.0.0/8]}
       - {host: 127.0.0.1, port: %d, tls: none-for-ip, addresses: [127.0.0.0/8]}
-`, port, port), func(l *limits) { l.helloTimeout = 100 * time.Millisecond })
+`, port, port), func(l *limits) { l.helloTimeout = timeout })
 	b.names.hosts["hub.example"] = []string{"127.0.0.1"}
+	return b, port, seen
+}
+
+// A ClientHello that does not come, or stops half-way, or comes too slowly, ends the connection.
+func TestSlowHello(t *testing.T) {
+	b, port, seen := helloBench(t, 20*time.Millisecond)
+	good := helloFor(t, &tls.Config{ServerName: "hub.example"})
+	for _, tc := range []struct {
+		first []byte
+		drip  bool
+	}{{nil, false}, {good[:len(good)/2], false}, {good[:5], true}} {
+		conn := b.connect(t, "a", fmt.Sprintf("hub.example:%d", port))
+		if _, err := conn.Write(tc.first); err != nil {
+			t.Fatal(err)
+		}
+		if tc.drip {
+			go func() {
+				for _, c := range good[5 : len(good)-1] {
+					time.Sleep(time.Millisecond)
+					if _, err := conn.Write([]byte{c}); err != nil {
+						return
+					}
+				}
+			}()
+		}
+		_, _ = io.ReadAll(conn)
+		same(t, b.journal.next(t), entry{Client: "a", Host: "hub.example", Port: int(port), Address: "127.0.0.1", Decision: "deny", Reason: "the client did not send it in time"})
+		if got := <-seen; len(got) > 0 {
+			t.Errorf("%d bytes reached the upstream", len(got))
+		}
+	}
+}
+
+// Nothing of what the client says reaches the upstream unless its ClientHello is for the host.
+func TestHello(t *testing.T) {
+	b, port, seen := helloBench(t, time.Hour)
 	good := helloFor(t, &tls.Config{ServerName: "hub.example"})
 	other := helloFor(t, &tls.Config{ServerName: "evil.example"})
 	nameless := helloFor(t, &tls.Config{InsecureSkipVerify: true})
@@ -430,6 +470,11 @@ clients:
 		t.Fatal("the encrypted ClientHello does not show the public name alone")
 	}
 	dotted := bytes.Replace(bytes.Clone(good), []byte("hub.example"), []byte("hub.exampl."), 1)
+	protocols := make([]string, 100)
+	for i := range protocols {
+		protocols[i] = strings.Repeat("x", 200)
+	}
+	proper := helloFor(t, &tls.Config{ServerName: "hub.example", NextProtos: protocols})
 	large := fragment(append([]byte{22, 3, 1, 0, 0, 1, 0, 0xff, 0xff}, make([]byte, 0xffff)...), 1<<14)
 	for _, tc := range []struct {
 		name, host string
@@ -461,8 +506,7 @@ clients:
 		{"an alert", "hub.example", []byte{21, 3, 1, 0, 2, 1, 0}, 0, "no ClientHello"},
 		{"empty records", "hub.example", bytes.Repeat([]byte{22, 3, 1, 0, 0}, 1000), 0, "no ClientHello"},
 		{"too large", "hub.example", large, 0, "no ClientHello: it is larger than 16384 bytes"},
-		{"half of one", "hub.example", good[:len(good)/2], 0, "the client did not send it in time"},
-		{"nothing", "hub.example", nil, 0, "the client did not send it in time"},
+		{"proper and too large", "hub.example", proper, 0, "no ClientHello: it is larger than 16384 bytes"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			conn := b.connect(t, "a", fmt.Sprintf("%s:%d", tc.host, port))
@@ -549,7 +593,7 @@ func TestConnectionCap(t *testing.T) {
 	b := testBench(t, func(l *limits) { l.connections = 3 })
 	target := fmt.Sprintf("hub.example:%d", b.tlsPort)
 	open := []net.Conn{b.connect(t, "dockerhub", target), b.connect(t, "dockerhub", target), b.connect(t, "dockerhub", target)}
-	status, said := b.ask(t, "dockerhub", "CONNECT "+target+" HTTP/1.1\r\n\r\n")
+	status, said := b.ask(t, "CONNECT "+target+" HTTP/1.1\r\n\r\n")
 	if status != 503 || said.Code != "busy" || !strings.Contains(said.Message, "3 connections open") {
 		t.Errorf("%d %+v", status, said)
 	}
@@ -587,7 +631,7 @@ func TestShutdown(t *testing.T) {
 	}
 	b.done <- nil
 	reasons := b.journal.next(t).Reason + ", " + b.journal.next(t).Reason
-	if !strings.Contains(reasons, "egress is stopping") || !strings.Contains(reasons, "no ClientHello") {
+	if reasons != "egress is stopping, egress is stopping" {
 		t.Errorf("reasons %q", reasons)
 	}
 	if _, err := net.Dial("unix", b.socket("dockerhub")); err == nil {

@@ -77,8 +77,7 @@ func resolve(ctx context.Context, resolver Resolver, host string) ([]netip.Addr,
 
 // resolveError drops what the client has no use for: which resolver was asked.
 func resolveError(host string, err error) error {
-	var dnsErr *net.DNSError
-	if errors.As(err, &dnsErr) {
+	if dnsErr, ok := errors.AsType[*net.DNSError](err); ok {
 		return &net.DNSError{Err: dnsErr.Err, Name: host, IsTimeout: dnsErr.IsTimeout, IsTemporary: dnsErr.IsTemporary, IsNotFound: dnsErr.IsNotFound}
 	}
 	return fmt.Errorf("resolve %s: %w", host, err)

@@ -352,7 +352,7 @@ func TestRefuseAddress(t *testing.T) {
 		// No network that is wide enough to hold them opens the addresses where clouds hand out credentials.
 		{prefixes("128.0.0.0/1", "0.0.0.0/1", "fe00::/7"), false, "169.254.169.254 168.63.129.16 100.100.100.200 0.0.0.0 224.0.0.1 255.255.255.255 fe80::1 ff02::1"},
 	} {
-		for _, s := range strings.Fields(tc.addrs) {
+		for s := range strings.FieldsSeq(tc.addrs) {
 			if reason := tc.rule.refuseAddress(netip.MustParseAddr(s)); (reason == "") != tc.allow {
 				t.Errorf("%v: %s: %q, want allowed: %t", tc.rule, s, reason, tc.allow)
 			}

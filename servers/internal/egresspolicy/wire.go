@@ -25,7 +25,7 @@ const (
 	CodeTooLarge    Code = "too_large"       // 431
 	CodeUnavailable Code = "unavailable"     // 502
 	CodeBusy        Code = "busy"            // 503
-	CodeTimeout     Code = "timeout"         // 504
+	CodeTimeout     Code = "timeout"         // 408, 504
 	CodeInternal    Code = "internal"        // 500
 )
 

@@ -168,8 +168,7 @@ func (c *Client) DialContext(ctx context.Context, network, addr string) (net.Con
 // rule finds the rule of direct mode, and says in a refusal which flag would have allowed it.
 func (c *Client) rule(host string, port uint16) (egresspolicy.Rule, error) {
 	rule, err := egresspolicy.Find(c.allow, host, port)
-	var denied *DeniedError
-	if errors.As(err, &denied) {
+	if denied, ok := errors.AsType[*DeniedError](err); ok {
 		denied.Reason += "; allow it with --allow-host " + egresspolicy.Rule{Host: host, Port: port}.Destination()
 	}
 	return rule, err

@@ -186,13 +186,6 @@ type boundedBody struct {
 }
 
 func (b *boundedBody) Read(p []byte) (int, error) {
-	if len(p) == 0 {
-		return 0, nil
-	}
-	// One byte past the bound tells "exactly full" from "more".
-	if int64(len(p)) > b.left+1 {
-		p = p[:b.left+1]
-	}
 	n, err := b.body.Read(p)
 	if int64(n) > b.left {
 		n = int(b.left)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -31,18 +32,21 @@ type Result struct {
 func Carry(ctx context.Context, near, far Conn, idle time.Duration) Result {
 	r := &relay{near: near, far: far, tick: idle / 2}
 	r.lastMoved.Store(time.Now().UnixNano())
-	stop := context.AfterFunc(ctx, r.close)
+	stop := context.AfterFunc(ctx, func() { r.end(context.Cause(ctx)) })
 	defer stop()
-	defer r.close()
-	down := make(chan error, 1)
-	go func() { down <- r.carry(near, far, &r.down) }()
-	upErr := r.carry(far, near, &r.up)
-	downErr := <-down
-	result := Result{Up: r.up.Load(), Down: r.down.Load(), Err: context.Cause(ctx)}
-	if result.Err == nil {
-		result.Err = first(upErr, downErr)
+	down := make(chan struct{})
+	go func() {
+		defer close(down)
+		r.carry(near, far, &r.down)
+	}()
+	r.carry(far, near, &r.up)
+	<-down
+	r.end(nil)
+	if cause := context.Cause(ctx); cause != nil && r.err != nil {
+		// Whoever ends the context may have closed the connections before this could.
+		r.err = cause
 	}
-	return result
+	return Result{Up: r.up.Load(), Down: r.down.Load(), Err: r.err}
 }
 
 type relay struct {
@@ -50,16 +54,22 @@ type relay struct {
 	tick      time.Duration
 	up, down  atomic.Int64
 	lastMoved atomic.Int64 // Unix nanoseconds
+	ended     sync.Once
+	err       error // why, once it has ended
 }
 
-func (r *relay) close() {
-	_ = r.near.Close()
-	_ = r.far.Close()
+// end closes both connections. The first reason counts: what comes after it is its consequence.
+func (r *relay) end(err error) {
+	r.ended.Do(func() {
+		r.err = err
+		_ = r.near.Close()
+		_ = r.far.Close()
+	})
 }
 
 // carry copies one direction. The kernel moves the bytes (splice), which a wrapped connection would prevent, so
 // progress is looked at when the read deadline passes, and not with every read.
-func (r *relay) carry(to, from Conn, moved *atomic.Int64) error {
+func (r *relay) carry(to, from Conn, moved *atomic.Int64) {
 	for {
 		readBy := time.Now().Add(r.tick)
 		// A reader that does not read gets one tick longer: a write that is cut off loses bytes, a read does not.
@@ -76,16 +86,16 @@ func (r *relay) carry(to, from Conn, moved *atomic.Int64) error {
 		case err == nil:
 			if err := to.CloseWrite(); err != nil {
 				// The other side is gone; what it still had to say is lost anyway.
-				r.close()
-				return err
+				r.end(err)
 			}
-			return nil
+			return
 		case !isTimeout(err):
-			r.close()
-			return err
-		case now.After(writeBy) || now.Sub(time.Unix(0, r.lastMoved.Load())) >= 2*r.tick:
-			r.close()
-			return ErrIdle
+			r.end(err)
+			return
+		// Once the write deadline has passed, what was read may be lost between the two, and nothing may follow it.
+		case !now.Before(writeBy) || now.Sub(time.Unix(0, r.lastMoved.Load())) >= 2*r.tick:
+			r.end(ErrIdle)
+			return
 		}
 	}
 }
@@ -93,19 +103,4 @@ func (r *relay) carry(to, from Conn, moved *atomic.Int64) error {
 func isTimeout(err error) bool {
 	var netErr net.Error
 	return errors.As(err, &netErr) && netErr.Timeout()
-}
-
-// first prefers the error that ended the relay to the one that the other direction got from its end.
-func first(errs ...error) error {
-	var closed error
-	for _, err := range errs {
-		switch {
-		case err == nil:
-		case errors.Is(err, net.ErrClosed):
-			closed = err
-		default:
-			return err
-		}
-	}
-	return closed
 }
