@@ -308,8 +308,7 @@ func decodeRepository(data []byte) (hubRepository, error) {
 // decode reads a JSON object. Fields that are not known are left alone: the API grows.
 func decode(data []byte, v any) error {
 	err := json.Unmarshal(data, v)
-	var wrongType *json.UnmarshalTypeError
-	if errors.As(err, &wrongType) {
+	if wrongType, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return fmt.Errorf("the field %q holds a %s", wrongType.Field, wrongType.Value)
 	}
 	if err == nil && strings.TrimSpace(string(data)) == "null" {
@@ -358,7 +357,7 @@ func (h *hub) get(ctx context.Context, u *url.URL, asked subject) ([]byte, error
 	if err != nil {
 		return nil, h.transportError(asked, err)
 	}
-	defer response.Body.Close() //nolint:errcheck // read only
+	defer response.Body.Close()
 	data, err := limit.ReadAll(response.Body, maxBody)
 	if response.StatusCode != http.StatusOK {
 		// Half a body is good enough for an error's words.
@@ -399,8 +398,7 @@ func (h *hub) transportError(asked subject, err error) error {
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("asking for %s: %w", asked.what, err)
 	default:
-		var wrapper *url.Error // repeats the URL
-		if errors.As(err, &wrapper) {
+		if wrapper, ok := errors.AsType[*url.Error](err); ok {
 			err = wrapper.Err
 		}
 		return mcpserver.Errorf(mcpserver.CodeUnavailable, "the connection to Docker Hub failed for %s: %w", asked.what, err)
@@ -467,7 +465,7 @@ func (h *hub) comeBack(header http.Header) string {
 	if unix, err := strconv.ParseInt(header.Get("X-Retry-After"), 10, 64); err == nil {
 		at = time.Unix(unix, 0)
 	} else if seconds, err := strconv.ParseUint(header.Get("Retry-After"), 10, 32); err == nil {
-		at = now.Add(time.Duration(seconds) * time.Second) //nolint:gosec // 32 bits
+		at = now.Add(time.Duration(seconds) * time.Second)
 	} else if date, err := http.ParseTime(header.Get("Retry-After")); err == nil {
 		at = date
 	} else if unix, err := strconv.ParseInt(header.Get("X-RateLimit-Reset"), 10, 64); err == nil {

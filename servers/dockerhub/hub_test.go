@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -41,9 +42,7 @@ func hubAt(t *testing.T, handler http.Handler) *hub {
 func hubSaying(t *testing.T, status int, header http.Header, body string) *hub {
 	t.Helper()
 	return hubAt(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		for key, values := range header {
-			w.Header()[key] = values
-		}
+		maps.Copy(w.Header(), header)
 		w.WriteHeader(status)
 		_, _ = io.WriteString(w, body)
 	}))

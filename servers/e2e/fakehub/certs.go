@@ -46,7 +46,7 @@ func certs(args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(*dir, dirMode); err != nil { //nolint:gosec // see fileMode
+	if err := os.MkdirAll(*dir, dirMode); err != nil {
 		return err
 	}
 	for name, data := range files {
@@ -62,10 +62,10 @@ func replace(file string, data []byte) error {
 	if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	if err := os.WriteFile(file, data, fileMode); err != nil { //nolint:gosec // see fileMode
+	if err := os.WriteFile(file, data, fileMode); err != nil {
 		return err
 	}
-	return os.Chmod(file, fileMode) //nolint:gosec // whatever the umask
+	return os.Chmod(file, fileMode)
 }
 
 // makeCerts returns the files by name.

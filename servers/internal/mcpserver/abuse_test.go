@@ -39,7 +39,7 @@ func listening(t *testing.T) (address string, line *pipeline) {
 	go func() { done <- edge.serve(ctx, l) }()
 	t.Cleanup(func() {
 		stop()
-		<-done // connections of abusers may still be open: Shutdown then says so
+		_ = <-done // connections of abusers may still be open: Shutdown then says so
 	})
 	return path, edge.pipeline
 }

@@ -36,7 +36,7 @@ func contenders(t testing.TB) map[string]http.Handler {
 		mcp.NewStructuredToolHandler(func(ctx context.Context, _ mcp.CallToolRequest, in echoIn) (echoOut, error) { return echoTool(ctx, in) }))
 
 	edge, _ := testEdge(t)
-	line, err := newPipeline(Program{Name: "test"}, "v0", testTools(), Gate{}, slog.New(slog.NewJSONHandler(io.Discard, nil)))
+	line, err := newPipeline(Program{Name: "test"}, "v0", testTools(), Gate{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

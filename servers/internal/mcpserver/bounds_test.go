@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -259,7 +260,7 @@ func TestConnectionFlood(t *testing.T) {
 	closed := 0
 	for _, conn := range silent {
 		_ = conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
-		if _, err := conn.Read(make([]byte, 1)); err == io.EOF || err != nil && strings.Contains(err.Error(), "reset") {
+		if _, err := conn.Read(make([]byte, 1)); errors.Is(err, io.EOF) || err != nil && strings.Contains(err.Error(), "reset") {
 			closed++
 		}
 		_ = conn.Close()

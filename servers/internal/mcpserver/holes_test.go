@@ -138,8 +138,8 @@ func (p peer) send(t *testing.T, method, body string, change func(*http.Request)
 	return response.StatusCode, string(data)
 }
 
-func legacyCall(id, tool, args string) string {
-	return `{"jsonrpc":"2.0","id":` + id + `,"method":"tools/call","params":{"name":"` + tool + `","arguments":` + args + `}}`
+func legacyCall(tool, args string) string {
+	return `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"` + tool + `","arguments":` + args + `}}`
 }
 
 // The holes of mcp-go that this package closes. Each row holds here and does not hold for the bare library: the day
@@ -160,13 +160,13 @@ func TestHolesOverHTTP(t *testing.T) {
 			return status == http.StatusRequestEntityTooLarge
 		},
 		"a tool has a deadline": func(t *testing.T, p peer) bool {
-			status, _ := p.send(t, "POST", legacyCall("1", "stuck", "{}"), nil)
+			status, _ := p.send(t, "POST", legacyCall("stuck", "{}"), nil)
 			return status == http.StatusOK
 		},
 		"a client cannot cancel another's call": func(t *testing.T, p peer) bool {
 			answered := make(chan string, 1)
 			go func() {
-				_, answer := p.send(t, "POST", legacyCall("1", "heeds", "{}"), nil)
+				_, answer := p.send(t, "POST", legacyCall("heeds", "{}"), nil)
 				answered <- answer
 			}()
 			<-p.started
@@ -184,12 +184,12 @@ func TestHolesOverHTTP(t *testing.T) {
 		},
 		"an unknown tool leaves a record": func(t *testing.T, p peer) bool {
 			before := p.records()
-			p.send(t, "POST", legacyCall("1", "nope", "{}"), nil)
+			p.send(t, "POST", legacyCall("nope", "{}"), nil)
 			return p.records() == before+1
 		},
 		"refused arguments leave a record": func(t *testing.T, p peer) bool {
 			before := p.records()
-			p.send(t, "POST", legacyCall("1", "echo", `{"text":1}`), nil)
+			p.send(t, "POST", legacyCall("echo", `{"text":1}`), nil)
 			return p.records() == before+1
 		},
 		"a null id leaves a record": func(t *testing.T, p peer) bool {
@@ -198,7 +198,7 @@ func TestHolesOverHTTP(t *testing.T) {
 			return p.records() == before+1
 		},
 		"a fault's text stays inside": func(t *testing.T, p peer) bool {
-			_, answer := p.send(t, "POST", legacyCall("1", "fault", "{}"), nil)
+			_, answer := p.send(t, "POST", legacyCall("fault", "{}"), nil)
 			return !strings.Contains(answer, "hunter2")
 		},
 		"a token is asked for": func(t *testing.T, p peer) bool {
@@ -274,7 +274,7 @@ func TestHolesAtStartUp(t *testing.T) {
 		s.AddTool(mcp.NewToolWithRawSchema("t", "", []byte(`{"type":12}`)), func(context.Context, mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 			return mcp.NewToolResultText("ran"), nil
 		})
-		reply := s.HandleMessage(t.Context(), []byte(legacyCall("1", "t", `{"anything":1}`)))
+		reply := s.HandleMessage(t.Context(), []byte(legacyCall("t", `{"anything":1}`)))
 		if r, ok := reply.(mcp.JSONRPCResponse); !ok || r.Result.(*mcp.CallToolResult).IsError {
 			t.Errorf("bare mcp-go does this by itself: %+v", reply)
 		}

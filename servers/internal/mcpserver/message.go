@@ -222,11 +222,12 @@ func checkHeaders(header http.Header, m message) error {
 	case inHeader != inBody:
 		return protocolError{mcp.HEADER_MISMATCH, fmt.Sprintf("%s header %q is not the %q of _meta", mcp.HeaderProtocolVersion, echo(inHeader), echo(inBody))}
 	}
-	raw, err := jsonv2.Marshal(m.Params)
+	// All that the library looks at in the parameters of our methods is the tool's name.
+	raw, err := json.Marshal(map[string]string{"name": m.Params.Name})
 	if err != nil {
 		return err
 	}
-	if err := mcp.ValidateStandardHeaders(header.Get, inBody, mcp.MCPMethod(m.Method), json.RawMessage(raw)); err != nil {
+	if err := mcp.ValidateStandardHeaders(header.Get, inBody, mcp.MCPMethod(m.Method), raw); err != nil {
 		return protocolError{mcp.HEADER_MISMATCH, cut(err.Error(), maxReason)} // it repeats the headers
 	}
 	return nil

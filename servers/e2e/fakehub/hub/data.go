@@ -121,11 +121,11 @@ type image struct {
 func dataSet() map[string]repository {
 	return map[string]repository{
 		Nginx: {
-			User: "library", Namespace: "library", Name: "nginx", HubUser: "stackbrew", RepositoryType: ptr("image"),
+			User: "library", Namespace: "library", Name: "nginx", HubUser: "stackbrew", RepositoryType: new("image"),
 			Status: 1, StatusText: "active", Description: "Official build of Nginx.",
 			StarCount: 20931, PullCount: 12837465012,
-			LastUpdated: ptr(released(NginxTags - 1)), LastModified: ptr(released(NginxTags - 1)), DateRegistered: ptr(epoch().Add(-releaseEvery)),
-			FullDescription: ptr("# Nginx\n\nThe server that the tests know.\n"),
+			LastUpdated: new(released(NginxTags - 1)), LastModified: new(released(NginxTags - 1)), DateRegistered: new(epoch().Add(-releaseEvery)),
+			FullDescription: new("# Nginx\n\nThe server that the tests know.\n"),
 			MediaTypes:      []string{"application/vnd.oci.image.index.v1+json"}, ContentTypes: []string{"image"},
 			Categories: []category{{"Web servers", "web-servers"}},
 			tags:       nginxTags(),
@@ -139,16 +139,16 @@ func dataSet() map[string]repository {
 			tags: alpineTags(),
 		},
 		User: {
-			User: "acme", Namespace: "acme", Name: "api", HubUser: "acme", RepositoryType: ptr("image"),
+			User: "acme", Namespace: "acme", Name: "api", HubUser: "acme", RepositoryType: new("image"),
 			Status: 1, StatusText: "active", Description: "ACME's API.",
-			PullCount: 7, LastUpdated: ptr(released(3)), DateRegistered: ptr(released(0)),
-			FullDescription: ptr(longDescription()), StorageSize: ptr(int64(2 * compressedSize)),
+			PullCount: 7, LastUpdated: new(released(3)), DateRegistered: new(released(0)),
+			FullDescription: new(longDescription()), StorageSize: new(int64(2 * compressedSize)),
 			ContentTypes: []string{"image"}, MediaTypes: []string{}, Categories: []category{},
 			ImmutableTags: immutable{Enabled: true, Rules: []string{`v.*`, `.*-RELEASE`}},
 			tags: []tag{{
-				ID: 1, Name: "v1.0.0", LastUpdated: ptr(released(3)), LastUpdaterName: "acme", V2: true,
+				ID: 1, Name: "v1.0.0", LastUpdated: new(released(3)), LastUpdaterName: "acme", V2: true,
 				Status: "inactive", ContentType: "image", MediaType: "application/vnd.docker.distribution.manifest.v2+json",
-				FullSize: compressedSize, LastPushed: ptr(released(3)), Digest: digest(User, "v1.0.0"),
+				FullSize: compressedSize, LastPushed: new(released(3)), Digest: digest(User, "v1.0.0"),
 				Images: []image{platform(User, "v1.0.0", 3, "linux", "amd64", "", "")},
 			}},
 		},
@@ -182,7 +182,7 @@ func nginxTag(n int) tag {
 	}
 	t := tag{
 		Creator: 1156886, ID: int64(1000 + n), Name: name, Repository: 21171, LastUpdater: 1156886, LastUpdaterName: "doijanky",
-		V2: true, Status: "active", ContentType: "image", LastUpdated: ptr(released(n)),
+		V2: true, Status: "active", ContentType: "image", LastUpdated: new(released(n)),
 	}
 	if n < NginxOld { // before Hub kept digests
 		t.Status = "stale"
@@ -192,7 +192,7 @@ func nginxTag(n int) tag {
 	t.MediaType = "application/vnd.oci.image.index.v1+json"
 	t.FullSize = compressedSize + int64(n)
 	t.Digest = digest(Nginx, name)
-	t.LastPushed, t.LastPulled = t.LastUpdated, ptr(released(NginxTags))
+	t.LastPushed, t.LastPulled = t.LastUpdated, new(released(NginxTags))
 	t.Images = []image{
 		platform(Nginx, name, n, "linux", "amd64", "", ""),
 		platform(Nginx, name, n, "linux", "arm", "v7", ""),
@@ -209,7 +209,7 @@ func alpineTags() []tag {
 		tags = append(tags, tag{
 			ID: int64(i), Name: name, V2: true, Status: "active", ContentType: "image",
 			MediaType: "application/vnd.oci.image.index.v1+json", FullSize: 3 << 20, Digest: digest(Alpine, name),
-			LastUpdated: ptr(released(n)), LastPushed: ptr(released(n)), LastPulled: ptr(released(n)),
+			LastUpdated: new(released(n)), LastPushed: new(released(n)), LastPulled: new(released(n)),
 			Images: []image{
 				platform(Alpine, name, n, "linux", "amd64", "", ""),
 				platform(Alpine, name, n, "windows", "amd64", "", "10.0.20348.2402"),
@@ -224,13 +224,13 @@ func platform(repo, tag string, n int, os, arch, variant, version string) image 
 	i := image{
 		Architecture: arch, OS: os, Size: compressedSize + int64(n), Status: "active",
 		Digest:     digest(repo, tag, os, arch, variant),
-		LastPushed: ptr(released(n)), LastPulled: ptr(released(NginxTags)),
+		LastPushed: new(released(n)), LastPulled: new(released(NginxTags)),
 	}
 	if variant != "" {
-		i.Variant = ptr(variant)
+		i.Variant = new(variant)
 	}
 	if version != "" {
-		i.OSVersion = ptr(version)
+		i.OSVersion = new(version)
 	}
 	return i
 }
@@ -249,5 +249,3 @@ func longDescription() string {
 	}
 	return string(text)
 }
-
-func ptr[T any](v T) *T { return &v }

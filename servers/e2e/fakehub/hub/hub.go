@@ -126,7 +126,7 @@ func pageURL(r *http.Request, host string, number, size int) *string {
 	query.Set("page", strconv.Itoa(number))
 	query.Set("page_size", strconv.Itoa(size))
 	u := url.URL{Scheme: "https", Host: host, Path: r.URL.Path, RawQuery: query.Encode()}
-	return ptr(u.String())
+	return new(u.String())
 }
 
 func trouble(w http.ResponseWriter, r *http.Request, name string) {
