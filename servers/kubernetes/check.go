@@ -19,6 +19,8 @@ type checker struct {
 	err       error // why there is no evaluator
 	level     api.Level
 	version   string
+	values    int // of one document
+	kept      int // findings of one input
 }
 
 func (c *checker) setLevel(s string) error {
@@ -58,6 +60,7 @@ type outcome struct {
 	version  string            // of the standards
 	verdicts []verdict         // of the objects that have pods, or seem to
 	findings []finding.Finding // about what is no such object
+	kept     int               // findings of the verdicts
 	skipped  map[string]int    // objects without pods, counted by kind
 	errs     []error           // what could not be read
 }
@@ -75,11 +78,13 @@ func (c *checker) evaluate(ctx context.Context, file string, data []byte) (outco
 	lv := api.LevelVersion{Level: c.level, Version: v}
 	out.version = v.String()
 	var fault error
-	out.errs = readObjects(file, data, func(o object) {
+	errs := readObjects(file, data, c.values, func(o object) {
 		if fault == nil {
 			fault = errors.Join(ctx.Err(), c.judge(lv, o, &out))
 		}
 	}, func(f finding.Finding) { out.findings = append(out.findings, f) })
+	out.errs = append(out.errs, errs...)
+	sortByLine(out.errs)
 	return out, fault
 }
 
@@ -97,7 +102,8 @@ func (c *checker) judge(lv api.LevelVersion, o object, out *outcome) error {
 			out.findings = append(out.findings, v.findings...)
 			return nil
 		}
-		found, err := c.pod(lv, o, w)
+		// One at least, so that a refused pod never looks like one that passes.
+		found, err := c.pod(lv, o, w, max(c.kept-out.kept, 1))
 		if err != nil {
 			return fmt.Errorf("%s: %w", o, err)
 		}
@@ -122,12 +128,13 @@ func (c *checker) judge(lv api.LevelVersion, o object, out *outcome) error {
 	for _, f := range v.findings {
 		v.verdict = v.verdict.Worse(f.Verdict)
 	}
+	out.kept += len(v.findings)
 	out.verdicts = append(out.verdicts, v)
 	return nil
 }
 
 // pod judges the pod of a workload.
-func (c *checker) pod(lv api.LevelVersion, o object, w *workload) ([]finding.Finding, error) {
+func (c *checker) pod(lv api.LevelVersion, o object, w *workload, most int) ([]finding.Finding, error) {
 	if w == nil || len(w.spec.Containers) == 0 {
 		at := fieldPath{"spec", "containers"}
 		if w == nil {
@@ -137,16 +144,17 @@ func (c *checker) pod(lv api.LevelVersion, o object, w *workload) ([]finding.Fin
 		}
 		return []finding.Finding{o.unknown(ruleNoContainers, at, "the pod has no containers", "the API server refuses it", "give it containers")}, nil
 	}
-	return c.evaluator.evaluate(lv, w)
+	return c.evaluator.evaluate(lv, w, most)
 }
 
 func wrongVersion(o object, home string) finding.Finding {
-	reason := fmt.Sprintf("Kubernetes serves no %s in %s", o.kind, shorten(o.apiVersion))
+	reason := fmt.Sprintf("Kubernetes has no %s in %s", o.kind, shorten(o.apiVersion))
+	fix := fmt.Sprintf("write apiVersion: %s, and check again", home)
 	if release := removedIn(o.apiVersion); release != "" {
-		reason = fmt.Sprintf("Kubernetes serves %s no more since %s", o.apiVersion, release)
+		reason = fmt.Sprintf("Kubernetes %s and later do not serve %s", release, o.apiVersion)
+		fix = fmt.Sprintf("write apiVersion: %s (kubectl convert changes the fields that differ), and check again", home)
 	}
-	return o.unknown(ruleAPIVersion, fieldPath{"apiVersion"}, "not judged", reason,
-		fmt.Sprintf("write apiVersion: %s (kubectl convert changes the fields that differ), and check again", home))
+	return o.unknown(ruleAPIVersion, fieldPath{"apiVersion"}, "not judged", reason, fix)
 }
 
 // skippedKind names a kind that has no pods, with its group where it is not the core group.
@@ -162,6 +170,9 @@ func (c *checker) check(ctx context.Context, in finding.Input) ([]finding.Findin
 	out, err := c.evaluate(ctx, in.Name, in.Data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", in.Name, err)
+	}
+	if out.kept >= c.kept {
+		out.errs = append(out.errs, &inputError{file: in.Name, text: fmt.Sprintf("too large: %d findings, and maybe more; split the input", c.kept)})
 	}
 	findings := out.findings
 	for _, v := range out.verdicts {
@@ -189,6 +200,17 @@ func emptyInput(name string) finding.Finding {
 		Rule: string(ruleNoObject), Title: ruleNoObject.title(), Severity: ruleNoObject.severity(), Verdict: finding.Unknown,
 		Message: "nothing to judge", Reason: "there is no Kubernetes object in the input", Location: finding.Location{File: name},
 	}
+}
+
+// sortByLine puts the problems of one input in the order of its lines.
+func sortByLine(errs []error) {
+	line := func(err error) int {
+		if input, ok := errors.AsType[*inputError](err); ok {
+			return input.line
+		}
+		return 0
+	}
+	slices.SortStableFunc(errs, func(a, b error) int { return line(a) - line(b) })
 }
 
 // sortByPlace puts the findings of one input in the order of its lines.

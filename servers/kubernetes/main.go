@@ -25,7 +25,7 @@ func main() {
 // newChecker makes the check subcommand.
 func newChecker() finding.Checker {
 	e, err := newEvaluator()
-	c := checker{evaluator: e, err: err, level: api.LevelRestricted, version: "latest"}
+	c := checker{evaluator: e, err: err, level: api.LevelRestricted, version: "latest", values: maxCheckValues, kept: maxKept}
 	return finding.Checker{
 		Tool:    "kubernetes",
 		Version: version.String(),

@@ -54,9 +54,9 @@ func (o object) unknown(rule ruleID, path fieldPath, message, reason, fix string
 
 // readObjects hands every object of an input to yield, with the objects in its lists one by one. What is no
 // object comes as a finding instead.
-func readObjects(file string, data []byte, yield func(object), note func(finding.Finding)) []error {
+func readObjects(file string, data []byte, values int, yield func(object), note func(finding.Finding)) []error {
 	r := objectReader{yield: yield, note: note, left: maxObjects}
-	errs := readDocuments(file, data, func(doc *document) bool {
+	errs := readDocuments(file, data, values, func(doc *document) bool {
 		r.read(doc, doc.node, doc.json, "", "", 0)
 		return !r.full
 	})
@@ -178,7 +178,10 @@ func shorten(s string) string {
 
 // reportDoubled reports the keys that stand twice in one mapping of the object.
 func (o object) reportDoubled(note func(finding.Finding), n *yaml.Node) {
-	for _, key := range doubled(n) {
+	for i, key := range doubled(n) {
+		if i == maxStrict {
+			return
+		}
 		f := o.unknown(ruleStrict, nil, fmt.Sprintf("duplicate field %q", shorten(key.Value)),
 			"a strict API server refuses the object, a lenient one keeps the last", "keep one of them")
 		f.Location = finding.Location{File: o.doc.file, Line: o.doc.offset + key.Line, Column: key.Column, Field: shorten(key.Value)}

@@ -131,10 +131,13 @@ func applyDefaults(spec *corev1.PodSpec) {
 	}
 }
 
-// evaluate returns what the level and version forbid of a pod; nothing means that it is allowed. The verdict
-// is the library's alone; the rules only tell which field it is about.
-func (e *evaluator) evaluate(lv api.LevelVersion, w *workload) ([]finding.Finding, error) {
-	given := w.spec.DeepCopy()
+// evaluate returns what the level and version forbid of a pod, at most the first most findings; none means
+// that it is allowed. The verdict is the library's alone; the rules only tell which field it is about.
+func (e *evaluator) evaluate(lv api.LevelVersion, w *workload, most int) ([]finding.Finding, error) {
+	given := w.spec
+	if given.HostNetwork {
+		given = given.DeepCopy() // which ports are defaulted is worth telling
+	}
 	applyDefaults(w.spec)
 	if lv.Level == api.LevelPrivileged {
 		return nil, nil
@@ -163,6 +166,9 @@ func (e *evaluator) evaluate(lv api.LevelVersion, w *workload) ([]finding.Findin
 			violations = []violation{{message: result.ForbiddenReason + ": " + result.ForbiddenDetail}}
 		}
 		for _, v := range violations {
+			if len(findings) == most {
+				return findings, nil
+			}
 			findings = append(findings, w.violation(r, v))
 		}
 	}

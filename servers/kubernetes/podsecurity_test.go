@@ -23,7 +23,7 @@ import (
 
 var (
 	update = flag.Bool("update", false, "rewrite the golden parts of testdata")
-	pods   = flag.Uint64("pods", 2000, "random pods that are held to the library")
+	pods   = flag.Uint64("pods", 1000, "random pods that are held to the library")
 )
 
 func evaluatorFor(t testing.TB) *evaluator {
@@ -97,7 +97,7 @@ func current(all []fixture, version api.Version) *fixture {
 // run returns what one rule finds in a manifest, a line each.
 func run(t *testing.T, e *evaluator, lv api.LevelVersion, id policy.CheckID, manifest []byte) string {
 	t.Helper()
-	c := checker{evaluator: e, level: lv.Level, version: lv.Version.String()}
+	c := checker{evaluator: e, level: lv.Level, version: lv.Version.String(), values: maxCheckValues, kept: maxKept}
 	out, err := c.evaluate(context.Background(), "f.yaml", manifest)
 	if err != nil || len(out.errs) > 0 || len(out.findings) > 0 || len(out.verdicts) != 1 {
 		t.Fatalf("%s at %s: %v, %v, %d objects", id, lv, err, out, len(out.verdicts))
@@ -420,7 +420,7 @@ func TestVersion(t *testing.T) {
 func TestUnknownCheck(t *testing.T) {
 	e := evaluatorFor(t)
 	delete(e.rules, "privileged")
-	c := checker{evaluator: e, level: api.LevelBaseline, version: "latest"}
+	c := checker{evaluator: e, level: api.LevelBaseline, version: "latest", values: maxCheckValues, kept: maxKept}
 	out, err := c.evaluate(context.Background(), "f.yaml", []byte("apiVersion: v1\nkind: Pod\nspec:\n  containers: [{name: c, securityContext: {privileged: true}}]\n"))
 	if err != nil || len(out.verdicts) != 1 || out.verdicts[0].verdict != finding.Fail {
 		t.Fatalf("%+v, %v", out, err)
@@ -436,7 +436,7 @@ func TestPrivilegedLevelAllowsAll(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := checker{evaluator: evaluatorFor(t), level: api.LevelPrivileged, version: "latest"}
+	c := checker{evaluator: evaluatorFor(t), level: api.LevelPrivileged, version: "latest", values: maxCheckValues, kept: maxKept}
 	out, err := c.evaluate(context.Background(), "f.yaml", bytes.Clone(archive.Files[0].Data))
 	if err != nil || out.verdicts[0].verdict != finding.Pass {
 		t.Errorf("%+v, %v", out, err)

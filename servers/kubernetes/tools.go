@@ -21,7 +21,7 @@ func tools(env mcpserver.Env) ([]mcpserver.Tool, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := server{evaluator: e, workspace: env.Workspace}
+	s := server{evaluator: e, workspace: env.Workspace, turn: make(chan struct{}, 1)}
 	return []mcpserver.Tool{
 		mcpserver.Typed(mcpserver.Definition{
 			Name:  "check_pod_security",
@@ -37,6 +37,7 @@ func tools(env mcpserver.Env) ([]mcpserver.Tool, error) {
 type server struct {
 	evaluator *evaluator
 	workspace *workspace.Root // nil without --workspace
+	turn      chan struct{}   // holds one while a check runs: two at once need twice the memory
 }
 
 type checkPodSecurityIn struct {
@@ -68,11 +69,17 @@ func (s server) checkPodSecurity(ctx context.Context, in checkPodSecurityIn) (ch
 	if err != nil {
 		return checkPodSecurityOut{}, mcpserver.Errorf(mcpserver.CodeInvalidArguments, "%w", err)
 	}
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return checkPodSecurityOut{}, mcpserver.Errorf(mcpserver.CodeBusy, "other checks are running; try again")
+	}
 	files, problems, err := s.inputs(in)
 	if err != nil {
 		return checkPodSecurityOut{}, err
 	}
-	c := checker{evaluator: s.evaluator, level: api.Level(in.Level), version: in.Version}
+	c := checker{evaluator: s.evaluator, level: api.Level(in.Level), version: in.Version, values: maxServedValues, kept: maxServedKept}
 	answer := newAnswer(in.Level, v.String())
 	for _, problem := range problems {
 		answer.unreadable(problem)
@@ -83,6 +90,7 @@ func (s server) checkPodSecurity(ctx context.Context, in checkPodSecurityIn) (ch
 			return checkPodSecurityOut{}, err
 		}
 		answer.add(out)
+		answer.trim()
 	}
 	return answer.finish(), nil
 }
@@ -133,7 +141,7 @@ func readError(err error) error {
 
 // parts takes apart what errors.Join put together.
 func parts(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // just what errors.Join made
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		return joined.Unwrap()
 	}
 	if err == nil {
@@ -171,8 +179,7 @@ func (a *answer) unreadable(err error) {
 		Rule: string(ruleUnreadable), Title: ruleUnreadable.title(), Severity: ruleUnreadable.severity(), Verdict: finding.Unknown,
 		Message: "not judged", Reason: strings.ToValidUTF8(err.Error(), "\ufffd"),
 	}
-	var input *inputError
-	if errors.As(err, &input) {
+	if input, ok := errors.AsType[*inputError](err); ok {
 		f.Reason, f.Object = input.text, input.object
 		f.Location = finding.Location{File: input.file, Line: input.line}
 	}
@@ -189,13 +196,19 @@ func (a *answer) add(out outcome) {
 	}
 	for _, v := range out.verdicts {
 		a.out.Counts.Add(v.verdict)
-		a.out.Objects = append(a.out.Objects, objectVerdict{v.object.String(), v.object.doc.file, v.verdict})
+		if a.out.Objects = append(a.out.Objects, objectVerdict{v.object.String(), v.object.doc.file, v.verdict}); len(a.out.Objects) > maxListed {
+			a.out.Objects, a.out.Truncated = a.out.Objects[:maxListed], true
+		}
 		for _, f := range v.findings {
 			a.note(f)
 		}
 	}
 	sortByPlace(a.out.Findings[first:])
-	for kind, n := range out.skipped {
+	for _, kind := range slices.Sorted(maps.Keys(out.skipped)) {
+		n := out.skipped[kind]
+		if _, known := a.skipped[kind]; !known && len(a.skipped) >= maxSkipped-1 {
+			kind, a.out.Truncated = "other kinds", true
+		}
 		a.skipped[kind] += n
 	}
 	a.empty = a.empty && len(out.verdicts) == 0 && len(out.skipped) == 0
@@ -208,30 +221,21 @@ func (a *answer) finish() checkPodSecurityOut {
 	for _, kind := range slices.Sorted(maps.Keys(a.skipped)) {
 		a.out.Skipped = append(a.out.Skipped, fmt.Sprintf("%s: %d", kind, a.skipped[kind]))
 	}
-	a.out.Findings = worst(a.out.Findings)
-	findings, objects, skipped := cut(&a.out.Findings, maxFindings), cut(&a.out.Objects, maxListed), cut(&a.out.Skipped, maxSkipped)
-	a.out.Truncated = findings || objects || skipped
+	a.trim()
 	return a.out
 }
 
-// worst orders findings for the cut, if there are too many: failures first, the gravest first.
-func worst(findings []finding.Finding) []finding.Finding {
-	if len(findings) > maxFindings {
-		rank := func(f finding.Finding) int {
-			if f.Verdict == finding.Fail {
-				return f.Severity.Rank() + finding.Critical.Rank()
-			}
-			return f.Severity.Rank()
+// trim cuts the findings, if there are too many: failures stay before what is unknown, and the gravest first.
+func (a *answer) trim() {
+	if len(a.out.Findings) <= maxFindings {
+		return
+	}
+	rank := func(f finding.Finding) int {
+		if f.Verdict == finding.Fail {
+			return f.Severity.Rank() + finding.Critical.Rank()
 		}
-		slices.SortStableFunc(findings, func(a, b finding.Finding) int { return rank(b) - rank(a) })
+		return f.Severity.Rank()
 	}
-	return findings
-}
-
-func cut[T any](list *[]T, most int) bool {
-	if len(*list) <= most {
-		return false
-	}
-	*list = (*list)[:most]
-	return true
+	slices.SortStableFunc(a.out.Findings, func(a, b finding.Finding) int { return rank(b) - rank(a) })
+	a.out.Findings, a.out.Truncated = slices.Clone(a.out.Findings[:maxFindings]), true
 }

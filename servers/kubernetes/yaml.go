@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -48,12 +51,14 @@ type document struct {
 // chunk is the text of one document.
 type chunk struct {
 	text   []byte
-	offset int // lines before it
+	offset int   // lines before it
+	err    error // what is wrong with the separator after it
 }
 
 // split divides YAML into documents as kubectl does (k8s.io/apimachinery/pkg/util/yaml, YAMLReader): at each
 // line that begins with ---, with nothing but a comment after it.
-func split(file string, data []byte) (chunks []chunk, errs []error) {
+func split(file string, data []byte) []chunk {
+	var chunks []chunk
 	start, offset, line := 0, 0, 0
 	for pos := 0; pos < len(data); line++ {
 		end := len(data)
@@ -61,22 +66,25 @@ func split(file string, data []byte) (chunks []chunk, errs []error) {
 			end = pos + i + 1
 		}
 		if rest, ok := bytes.CutPrefix(data[pos:end], []byte("---")); ok {
+			c := chunk{text: data[start:pos], offset: offset}
 			if rest = bytes.TrimSpace(rest); len(rest) > 0 && rest[0] != '#' {
-				errs = append(errs, &inputError{file: file, line: line + 1,
-					text: "text after the document separator ---; kubectl refuses it: begin a new line"})
+				c.err = &inputError{file: file, line: line + 1,
+					text: "text after the document separator ---; kubectl refuses it: begin a new line"}
 			}
-			chunks = append(chunks, chunk{data[start:pos], offset})
+			if c.err != nil || len(bytes.TrimSpace(c.text)) > 0 {
+				chunks = append(chunks, c)
+			}
 			start, offset = end, line+1
 		}
 		pos = end
 	}
-	return append(chunks, chunk{data[start:], offset}), errs
+	return append(chunks, chunk{text: data[start:], offset: offset})
 }
 
-// readDocuments reads every document of an input, JSON or YAML. One that cannot be read is an error and does
-// not hide the others.
-func readDocuments(file string, data []byte, yield func(*document) bool) []error {
-	if docs := readJSON(file, data); docs != nil {
+// readDocuments reads every document of an input, JSON or YAML, of at most so many values each. One that
+// cannot be read is an error and does not hide the others.
+func readDocuments(file string, data []byte, values int, yield func(*document) bool) []error {
+	if docs := readJSON(file, data, values); docs != nil {
 		var errs []error
 		for i, doc := range docs {
 			switch {
@@ -90,22 +98,26 @@ func readDocuments(file string, data []byte, yield func(*document) bool) []error
 		}
 		return errs
 	}
-	chunks, errs := split(file, data)
-	budget := growth{nodes: maxAliasedNodes, bytes: maxAliasedBytes}
+	var errs []error
+	r := yamlReader{file: file, values: values, left: growth{nodes: maxAliasedNodes, bytes: maxAliasedBytes}}
 	documents := 0
-	for _, c := range chunks {
-		doc, err := readYAML(file, c, &budget)
-		switch {
-		case err != nil:
+	for _, c := range split(file, data) {
+		doc, err := r.read(c)
+		if doc != nil || err != nil || c.err != nil {
+			// Broken ones count, too: each costs an attempt.
+			if documents++; documents > maxDocuments {
+				return append(errs, tooManyDocuments(file, c.offset+1))
+			}
+		}
+		if err != nil {
 			errs = append(errs, err)
-		case doc == nil:
-			continue
-		case documents == maxDocuments:
-			return append(errs, tooManyDocuments(file, doc.first))
-		case !yield(doc):
+		}
+		if c.err != nil {
+			errs = append(errs, c.err)
+		}
+		if doc != nil && !yield(doc) {
 			return errs
 		}
-		documents++
 	}
 	return errs
 }
@@ -115,7 +127,7 @@ func tooManyDocuments(file string, line int) error {
 }
 
 // readJSON reads a stream of JSON objects. It returns nil for what is none, such as YAML in flow style.
-func readJSON(file string, data []byte) []*document {
+func readJSON(file string, data []byte, values int) []*document {
 	if trimmed := bytes.TrimSpace(data); len(trimmed) == 0 || trimmed[0] != '{' {
 		return nil
 	}
@@ -127,6 +139,15 @@ func readJSON(file string, data []byte) []*document {
 		err := dec.Decode(&raw)
 		if errors.Is(err, io.EOF) {
 			return docs
+		}
+		begin := dec.InputOffset() - int64(len(raw))
+		offset += bytes.Count(data[counted:max(begin, counted)], []byte("\n"))
+		counted = max(begin, counted)
+		doc := &document{file: file, offset: offset, first: offset + 1}
+		if err == nil && structure(raw) > structurePerValue*values {
+			doc.err = &inputError{file: file, line: doc.first, text: tooManyValues(values)}
+			docs = append(docs, doc)
+			continue
 		}
 		var content any
 		if err == nil {
@@ -140,47 +161,90 @@ func readJSON(file string, data []byte) []*document {
 		if err != nil {
 			return nil
 		}
-		begin := dec.InputOffset() - int64(len(raw))
-		offset += bytes.Count(data[counted:begin], []byte("\n"))
-		counted = begin
-		doc := &document{file: file, offset: offset, first: offset + 1, json: compact}
-		if nested(content, 0) > maxNesting {
+		doc.json = compact
+		switch n, depth := extent(content, 0); {
+		case depth > maxNesting:
 			doc.err = &inputError{file: file, line: doc.first, text: errTooDeep.Error()}
-		} else if node, err := parse(raw); err == nil {
-			doc.node = node
+		case n > values:
+			doc.err = &inputError{file: file, line: doc.first, text: tooManyValues(values)}
+		default:
+			if node, err := parse(raw); err == nil {
+				doc.node = node
+			}
 		}
 		docs = append(docs, doc)
 	}
 	return docs
 }
 
-// readYAML reads one document. It returns nil, nil for one that is empty.
-func readYAML(file string, c chunk, budget *growth) (*document, error) {
+// yamlReader reads the documents of one input.
+type yamlReader struct {
+	file   string
+	values int    // that one document may have
+	left   growth // for the aliases of all of them
+}
+
+// read reads one document. It returns nil, nil for one that is empty.
+func (r *yamlReader) read(c chunk) (*document, error) {
+	if structure(c.text) > structurePerValue*r.values {
+		return nil, &inputError{file: r.file, line: c.offset + 1, text: tooManyValues(r.values)}
+	}
 	node, err := parse(c.text)
 	if errors.Is(err, io.EOF) {
 		return nil, nil //nolint:nilnil // comments and white space are no document
 	}
 	if err != nil {
-		line, text := explainYAML(err)
+		line, text := failingLine(c.text, err), explainYAML(err)
 		if bytes.Contains(c.text, []byte("{{")) {
 			text += " (if this is a template of Helm or the like, render it first: helm template CHART | kubernetes check -)"
 		}
-		return nil, &inputError{file: file, line: c.offset + line, text: text}
+		return nil, &inputError{file: r.file, line: c.offset + line, text: text}
 	}
-	doc := &document{file: file, offset: c.offset, first: c.offset + node.Line, node: node}
-	if err := budget.spend(node); err != nil {
-		return nil, &inputError{file: file, line: doc.first, text: err.Error()}
+	doc := &document{file: r.file, offset: c.offset, first: c.offset + node.Line, node: node}
+	size, err := r.left.spend(node)
+	if err == nil && size.written.nodes > r.values {
+		err = errors.New(tooManyValues(r.values))
+	}
+	if err != nil {
+		return nil, &inputError{file: r.file, line: doc.first, text: err.Error()}
+	}
+	if size.written.nodes > maxHeldValues {
+		doc.node, node = nil, nil // parsing again is cheaper than having both forms of a large document at once
 	}
 	// kubectl and the API server read YAML 1.1 by way of JSON; this is their function for it.
 	doc.json, err = kyaml.YAMLToJSON(c.text)
 	if err != nil {
-		return nil, &inputError{file: file, line: doc.first,
+		return nil, &inputError{file: r.file, line: doc.first,
 			text: "not YAML that kubectl can read: a key, number, tag or merge (<<) that JSON has no form for"}
 	}
 	if string(doc.json) == "null" {
 		return nil, nil //nolint:nilnil // kubectl skips it, too
 	}
-	return doc, nil
+	if doc.node == nil {
+		doc.node, err = parse(c.text)
+	}
+	return doc, err
+}
+
+// structurePerValue is how many structural characters one value has in a dense but honest document, with
+// those inside its strings.
+const structurePerValue = 3
+
+// structure counts the characters that begin or separate values. A document has at most three times as many
+// values, so that a hopeless one is told before it takes memory.
+func structure(text []byte) int {
+	n := 0
+	for _, c := range text {
+		switch c {
+		case ',', ':', '-', '?', '[', '{':
+			n++
+		}
+	}
+	return n
+}
+
+func tooManyValues(values int) string {
+	return fmt.Sprintf("too large: more than %d values in a document; split it", values)
 }
 
 // errSecondDocument means that YAML sees a document where kubectl does not look for one, such as after "...".
@@ -208,40 +272,76 @@ func parse(text []byte) (node *yaml.Node, err error) {
 	return doc.Content[0], nil
 }
 
-// explainYAML takes line and problem out of the parser's error. The parser's texts are constants but for one,
-// which quotes the input.
-func explainYAML(err error) (line int, text string) {
-	line = 1
-	text = strings.TrimPrefix(err.Error(), "yaml: ")
-	if rest, ok := strings.CutPrefix(text, "line "); ok {
-		number, what, _ := strings.Cut(rest, ": ")
-		if n, err := strconv.Atoi(number); err == nil {
-			line, text = n, what
-		}
+// explainYAML says what the parser stumbled over. The parser's texts are constants, but for one that quotes
+// the input and for the line, which is that of some context before the place.
+func explainYAML(err error) string {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	if strings.HasPrefix(text, "line ") {
+		_, text, _ = strings.Cut(text, ": ")
 	}
 	if strings.HasPrefix(text, "unknown anchor") {
 		text = "an alias (*) of an anchor that does not exist; quote a value that begins with *"
 	}
-	return line, "not valid YAML: " + text
+	return "not valid YAML: " + text
 }
 
-// nested returns how deep values nest, at most one more than maxNesting.
-func nested(v any, above int) int {
-	deepest := above
+// failingLine returns the line that a document, which fails to parse with err, fails at: the first one that
+// makes the lines up to it fail in the same way.
+func failingLine(text []byte, err error) int {
+	if line, ok := failingJSON(text); ok {
+		return line
+	}
+	want := explainYAML(err)
+	lines := bytes.SplitAfter(text, []byte("\n"))
+	ends := make([]int, len(lines))
+	for i, end := 0, 0; i < len(lines); i++ {
+		end += len(lines[i])
+		ends[i] = end
+	}
+	return 1 + sort.Search(len(lines)-1, func(i int) bool {
+		_, err := parse(text[:ends[i]])
+		return err != nil && !errors.Is(err, io.EOF) && explainYAML(err) == want
+	})
+}
+
+// failingJSON returns the line of the syntax error in what looks like JSON rather than YAML.
+func failingJSON(text []byte) (line int, ok bool) {
+	open, ok := bytes.CutPrefix(bytes.TrimSpace(text), []byte("{"))
+	if !ok || !bytes.HasPrefix(bytes.TrimSpace(open), []byte(`"`)) {
+		return 0, false
+	}
+	var syntax *json.SyntaxError
+	var content json.RawMessage
+	if err := json.Unmarshal(text, &content); !errors.As(err, &syntax) {
+		return 0, false
+	}
+	return 1 + bytes.Count(text[:syntax.Offset], []byte("\n")), true
+}
+
+// extent returns how many values v amounts to, keys included as in YAML, and how deep they nest, at most one
+// level more than maxNesting.
+func extent(v any, above int) (values, deepest int) {
+	values, deepest = 1, above
 	if above > maxNesting {
-		return deepest
+		return values, deepest
+	}
+	child := func(v any) {
+		n, depth := extent(v, above+1)
+		values += n
+		deepest = max(deepest, depth)
 	}
 	switch v := v.(type) {
 	case map[string]any:
 		for _, value := range v {
-			deepest = max(deepest, nested(value, above+1))
+			values++
+			child(value)
 		}
 	case []any:
 		for _, item := range v {
-			deepest = max(deepest, nested(item, above+1))
+			child(item)
 		}
 	}
-	return deepest
+	return values, deepest
 }
 
 // growth is how much all documents of an input may still grow by when aliases are replaced by what they stand
@@ -256,15 +356,16 @@ type size struct {
 	depth             int
 }
 
-func (g *growth) spend(n *yaml.Node) error {
+// spend takes what the aliases of a document stand for, and returns the document's size.
+func (g *growth) spend(n *yaml.Node) (size, error) {
 	m := measuring{left: *g, known: map[*yaml.Node]size{}, open: map[*yaml.Node]bool{}}
 	s, err := m.measure(n, 0)
 	if err != nil {
-		return err
+		return size{}, err
 	}
 	g.nodes -= s.expanded.nodes - s.written.nodes
 	g.bytes -= s.expanded.bytes - s.written.bytes
-	return nil
+	return s, nil
 }
 
 // measuring adds up the nodes of one document: known are the sizes of its anchored nodes, open those that are
@@ -438,10 +539,8 @@ func (d *document) membersOf(n *yaml.Node) map[string]member {
 		if target := resolve(value); target.Kind == yaml.SequenceNode {
 			merged = target.Content
 		}
-		for j := len(merged) - 1; j >= 0; j-- { // of several merged at once the first counts
-			for name, m := range d.membersOf(resolve(merged[j])) {
-				all[name] = m
-			}
+		for _, n := range slices.Backward(merged) { // of several merged at once the first counts
+			maps.Copy(all, d.membersOf(resolve(n)))
 		}
 	}
 	if d.members == nil {

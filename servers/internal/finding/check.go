@@ -15,8 +15,8 @@ import (
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/workspace"
 )
 
-// MaxStdin is how many bytes `check -` reads.
-const MaxStdin = workspace.MaxTotal
+// MaxInput is how many bytes check reads of standard input, or of a file that is named on the command line.
+const MaxInput = workspace.MaxTotal
 
 // The exit codes of Command.
 const (
@@ -94,7 +94,7 @@ func (r *report) fail(err error) {
 	if err == nil {
 		return
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // just what errors.Join made
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, err := range joined.Unwrap() {
 			r.fail(err)
 		}
@@ -179,46 +179,50 @@ func checkPaths(paths, args []string) error {
 // read returns the inputs at path. Both results may be set: what could be read is checked even so.
 func (c Checker) read(path string, stdin io.Reader) ([]Input, error) {
 	if path == "-" {
-		data, err := limit.ReadAll(stdin, MaxStdin)
+		data, err := limit.ReadAll(stdin, MaxInput)
 		if err != nil {
 			return nil, fmt.Errorf("standard input: %w", err)
 		}
 		return []Input{{Name: "stdin", Data: data}}, nil
 	}
 	// The operator's own path may be absolute, contain .. and lead through links; what is below it may not.
-	real, err := filepath.EvalSymlinks(path)
+	target, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return nil, err
 	}
-	info, err := os.Stat(real)
+	info, err := os.Stat(target)
 	if err != nil {
 		return nil, err
 	}
 	if !info.IsDir() {
-		files, err := below(filepath.Dir(real), filepath.Base(real), nil)
-		return inputs(files, func(string) string { return path }), err
+		return readFile(path, target)
 	}
-	files, err := below(real, ".", c.Match)
-	if err == nil && len(files) == 0 {
-		// A gate that checks nothing must not look like one that found nothing.
-		err = fmt.Errorf("%s: nothing to check: no file in it is an input of %s check", path, c.Tool)
-	}
-	return inputs(files, func(name string) string { return filepath.Join(path, name) }), err
-}
-
-func below(dir, name string, match func(string) bool) ([]workspace.File, error) {
-	root, err := workspace.Open(dir)
+	root, err := workspace.Open(target)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = root.Close() }()
-	return root.Read(name, match)
+	files, err := root.Read(".", c.Match)
+	if err == nil && len(files) == 0 {
+		// A gate that checks nothing must not look like one that found nothing.
+		err = fmt.Errorf("%s: nothing to check: no file in it is an input of %s check", path, c.Tool)
+	}
+	var inputs []Input
+	for _, f := range files {
+		inputs = append(inputs, Input{Name: filepath.Join(path, f.Path), Data: f.Data})
+	}
+	return inputs, err
 }
 
-func inputs(files []workspace.File, name func(string) string) []Input {
-	var all []Input
-	for _, f := range files {
-		all = append(all, Input{Name: name(f.Path), Data: f.Data})
+func readFile(path, target string) ([]Input, error) {
+	root, err := workspace.Open(filepath.Dir(target))
+	if err != nil {
+		return nil, err
 	}
-	return all
+	defer func() { _ = root.Close() }()
+	file, err := root.ReadFile(filepath.Base(target), MaxInput)
+	if err != nil {
+		return nil, err
+	}
+	return []Input{{Name: path, Data: file.Data}}, nil
 }

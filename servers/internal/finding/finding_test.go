@@ -225,10 +225,18 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-func TestStdinBound(t *testing.T) {
-	code, _, errs := run(t, linter(), strings.Repeat("x", MaxStdin+1), "-")
+func TestInputBound(t *testing.T) {
+	over := strings.Repeat("x", MaxInput+1)
+	code, _, errs := run(t, linter(), over, "-")
 	if code != 2 || !strings.Contains(errs, "standard input: too large") {
 		t.Errorf("exit code %d, stderr %q", code, errs)
+	}
+	dir := folder(t, map[string]string{"over": over, "full": "pass - lint/a " + over[:MaxInput-14]})
+	if code, _, errs := run(t, linter(), "", filepath.Join(dir, "full")); code != 0 {
+		t.Errorf("full: exit code %d, stderr %q", code, errs)
+	}
+	if code, _, errs := run(t, linter(), "", filepath.Join(dir, "over")); code != 2 || !strings.Contains(errs, "over: too large") {
+		t.Errorf("over: exit code %d, stderr %q", code, errs)
 	}
 }
 
@@ -328,6 +336,7 @@ func checkSARIF(t *testing.T, log []byte) {
 func FuzzWrite(f *testing.F) {
 	f.Add("lint/a", "fail", "high", "message", "fix", "Kind/ns/name", "a/b.yaml", "spec.x", 3, 4, "error")
 	f.Add("", "", "", "", "", "", "", "", 0, 0, "")
+	f.Add("r", "fail", "low", "m", "", "", "f", "", 3, -9, "")
 	f.Add("\x00\xff", "open", "none", "a\nb\r\n\x1b[2J", "\u202e", "\u2028", "c:\\x y\xff%zz", "]]>", -1, -9, "\x07")
 	f.Fuzz(func(t *testing.T, rule, verdict, severity, message, fix, object, file, field string, line, column int, problem string) {
 		c := linter()

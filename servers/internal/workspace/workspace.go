@@ -78,10 +78,28 @@ func (r *Root) Read(name string, match func(path string) bool) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &walk{root: r, match: match}
+	w := &walk{root: r, match: match, most: MaxFile}
 	w.top(clean)
 	slices.SortFunc(w.files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
 	return w.files, w.err()
+}
+
+// ReadFile returns the one file at name, up to maxBytes of it: for a file that the operator named, who may
+// know that it is larger than what a caller may ask for. Everything else is as with Read.
+func (r *Root) ReadFile(name string, maxBytes int) (File, error) {
+	clean, err := r.clean(name)
+	if err != nil {
+		return File{}, err
+	}
+	w := &walk{root: r, match: func(string) bool { return false }, most: maxBytes}
+	w.top(clean)
+	if err := w.err(); err != nil {
+		return File{}, err
+	}
+	if len(w.files) != 1 {
+		return File{}, fmt.Errorf("%w: %s: not a regular file", ErrUnreadable, name)
+	}
+	return w.files[0], nil
 }
 
 // clean checks a path as a caller wrote it and returns its shortest form.
@@ -112,6 +130,7 @@ func forbidden(name string) bool {
 type walk struct {
 	root  *Root
 	match func(string) bool
+	most  int // bytes of one file
 
 	files          []File
 	total, entries int
@@ -354,7 +373,7 @@ func (w *walk) file(dir *os.Root, base string, info fs.FileInfo, name string) {
 		w.stop("%w: more than %d files; name a smaller folder", limit.ErrTooLarge, MaxFiles)
 		return
 	}
-	data, err := read(dir, base, info)
+	data, err := read(dir, base, info, w.most)
 	switch {
 	case errors.Is(err, limit.ErrTooLarge):
 		w.fail("%s: %w", name, err)
@@ -368,7 +387,7 @@ func (w *walk) file(dir *os.Root, base string, info fs.FileInfo, name string) {
 	}
 }
 
-func read(dir *os.Root, base string, info fs.FileInfo) ([]byte, error) {
+func read(dir *os.Root, base string, info fs.FileInfo, most int) ([]byte, error) {
 	// Should the file have become a pipe since, O_NONBLOCK keeps open from waiting for a writer.
 	f, err := dir.OpenFile(base, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -378,7 +397,7 @@ func read(dir *os.Root, base string, info fs.FileInfo) ([]byte, error) {
 	if now, err := f.Stat(); err != nil || !os.SameFile(info, now) {
 		return nil, errChanged
 	}
-	return limit.ReadAll(f, MaxFile)
+	return limit.ReadAll(f, int64(most))
 }
 
 // explain says which file it was, and to whom it was closed: in a container the reader is uid 65532, and
@@ -390,8 +409,7 @@ func (w *walk) explain(name string, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%w: %s: uid %d may not read it; give others the right to (chmod o+rX)", ErrUnreadable, name, os.Getuid())
 	}
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		err = pathErr.Err // its path is that of an inner handle
 	}
 	return fmt.Errorf("%w: %s: %w", ErrUnreadable, name, err)

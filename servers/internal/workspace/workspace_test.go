@@ -157,6 +157,31 @@ func TestReadRefuses(t *testing.T) {
 	}
 }
 
+func TestReadFile(t *testing.T) {
+	root := tree(t, map[string]string{"big": strings.Repeat("x", MaxFile+2), ".env": canary, "sub/a": "a", "link": "-> sub/a", "out": "-> ../outside/secret.yaml"})
+	for _, tc := range []struct {
+		path string
+		size int
+		want error
+	}{
+		{"big", MaxFile + 2, nil},
+		{"link", 1, nil},
+		{".env", 0, ErrForbidden},
+		{"out", 0, ErrOutside},
+		{"sub", 0, ErrUnreadable},
+		{"none", 0, ErrNotFound},
+		{"/etc/passwd", 0, ErrOutside},
+	} {
+		file, err := root.ReadFile(tc.path, MaxFile+2)
+		if !errors.Is(err, tc.want) || len(file.Data) != tc.size {
+			t.Errorf("%s: %d bytes, %v; want %d, %v", tc.path, len(file.Data), err, tc.size, tc.want)
+		}
+	}
+	if _, err := root.ReadFile("big", MaxFile+1); !errors.Is(err, limit.ErrTooLarge) {
+		t.Errorf("past the bound: %v", err)
+	}
+}
+
 func TestLinks(t *testing.T) {
 	root := tree(t, map[string]string{
 		"a.yaml":            "a",
@@ -353,7 +378,7 @@ func TestReplaced(t *testing.T) {
 	if dir, err := enter(root.dir, "sub", dirInfo); !errors.Is(err, errChanged) {
 		t.Errorf("enter: %v, %v", dir, err)
 	}
-	if data, err := read(root.dir, "f", fileInfo); !errors.Is(err, errChanged) {
+	if data, err := read(root.dir, "f", fileInfo, MaxFile); !errors.Is(err, errChanged) {
 		t.Errorf("read: %q, %v", data, err)
 	}
 }
