@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +22,10 @@ import (
 
 const (
 	upstreamURL     = "http://localhost/mcp" // the host is for the server's own check; the socket says where
+	maxDefinitions  = 1 << 20                // bytes of a server's answer to tools/list, header included
+	maxHeader       = 16 << 10               // bytes of the header of any other answer
+	maxLogged       = 512                    // bytes of an upstream's words in our log
+	maxConnections  = 64                     // to one server
 	verifyTimeout   = 5 * time.Second
 	watchInterval   = 5 * time.Second
 	maxIdleUpstream = 16 // connections
@@ -44,9 +50,11 @@ var errQuarantined = errors.New("quarantined")
 func newUpstream(name string, address listen.Address, locked map[string]lockedTool, logger *slog.Logger) *upstream {
 	u := &upstream{name: name, address: address, locked: locked, logger: logger.With(slog.String("upstream", name))}
 	u.client = &mcpclient.Client{URL: upstreamURL, HTTP: &http.Client{Transport: &http.Transport{
-		DialContext:         u.dial,
-		MaxIdleConnsPerHost: maxIdleUpstream,
-		DisableCompression:  true,
+		DialContext:            u.dial,
+		MaxIdleConnsPerHost:    maxIdleUpstream,
+		MaxConnsPerHost:        maxConnections,
+		MaxResponseHeaderBytes: maxHeader,
+		DisableCompression:     true,
 	}}}
 	return u
 }
@@ -73,7 +81,7 @@ func (u *upstream) call(ctx context.Context, tool string, args json.RawMessage) 
 	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled):
 		return mcpserver.Result{}, fmt.Errorf("forwarding to %s: %w", u.name, err)
 	case err != nil:
-		u.logger.LogAttrs(ctx, slog.LevelError, "forwarding failed", slog.String("call", outbound.Call(ctx)), slog.String("error", err.Error()))
+		u.logger.LogAttrs(ctx, slog.LevelError, "forwarding failed", slog.String("call", outbound.Call(ctx)), slog.String("error", logged(err)))
 		return mcpserver.Result{}, mcpserver.Errorf(mcpserver.CodeUnavailable, "the server %s cannot be reached; try again later", u.name)
 	case result.IsError:
 		return mcpserver.Result{}, forwardedError(result)
@@ -81,18 +89,20 @@ func (u *upstream) call(ctx context.Context, tool string, args json.RawMessage) 
 	return mcpserver.Result{Structured: result.Structured}, nil
 }
 
-// forwardedError is the server's own error, which is written for the caller. An internal one has the same call
-// id here and there.
+// forwardedError is the server's own error, which is written for the caller. A code that no server of ours has is not
+// passed on: what stands behind a socket may be somebody else's.
 func forwardedError(result mcpclient.CallResult) *mcpserver.Error {
 	code := mcpserver.Code(result.Code)
-	if code == "" {
-		code = mcpserver.CodeUnavailable
+	if !code.Known() {
+		return mcpserver.Errorf(mcpserver.CodeUnavailable, "the server answered with an error of its own: %s", result.Text)
 	}
-	message := result.Text
-	if prefix := result.Code + ": "; len(message) > len(prefix) && message[:len(prefix)] == prefix {
-		message = message[len(prefix):]
-	}
-	return &mcpserver.Error{Code: code, Message: message}
+	return &mcpserver.Error{Code: code, Message: strings.TrimPrefix(result.Text, result.Code+": ")}
+}
+
+// logged is an error's text, cut: an upstream may have written it.
+func logged(err error) string {
+	text := err.Error()
+	return strings.ToValidUTF8(text[:min(len(text), maxLogged)], "")
 }
 
 // dial connects and holds what the server says of itself against the lock.
@@ -125,7 +135,7 @@ func (u *upstream) verify(ctx context.Context, conn net.Conn) error {
 	if err := request.Write(conn); err != nil {
 		return fmt.Errorf("asking for definitions: %w", err)
 	}
-	answer := bufio.NewReader(conn)
+	answer := bufio.NewReader(io.LimitReader(conn, maxDefinitions))
 	response, err := http.ReadResponse(answer, request)
 	if err != nil {
 		return fmt.Errorf("asking for definitions: %w", err)
@@ -139,8 +149,8 @@ func (u *upstream) verify(ctx context.Context, conn net.Conn) error {
 	if err != nil {
 		return err
 	}
-	if diff := difference(u.locked, definitions); diff != "" {
-		return fmt.Errorf("%w: %s", errQuarantined, diff)
+	if err := u.check(definitions); err != nil {
+		return err
 	}
 	if answer.Buffered() > 0 || response.Close {
 		return errors.New("the server said more than it was asked, or closes its connections")
@@ -148,20 +158,29 @@ func (u *upstream) verify(ctx context.Context, conn net.Conn) error {
 	return conn.SetDeadline(time.Time{})
 }
 
+func (u *upstream) check(definitions []json.RawMessage) error {
+	if diff := difference(u.locked, definitions); diff != "" {
+		return fmt.Errorf("%w: %s", errQuarantined, diff)
+	}
+	return nil
+}
+
 // note keeps and logs what became of an attempt to connect.
 func (u *upstream) note(ctx context.Context, err error) {
 	u.mu.Lock()
 	before := u.broken
-	u.broken = err
+	if err == nil || errors.Is(err, errQuarantined) || !errors.Is(before, errQuarantined) {
+		u.broken = err // hanging up is no way out of quarantine
+	}
 	u.mu.Unlock()
 	switch {
 	case err == nil && before != nil:
 		u.logger.LogAttrs(ctx, slog.LevelInfo, "serves what is locked again")
 	case err == nil || before != nil && before.Error() == err.Error():
 	case errors.Is(err, errQuarantined):
-		u.logger.LogAttrs(ctx, slog.LevelError, "its tools are withdrawn: the definitions are not the locked ones", slog.String("difference", err.Error()))
+		u.logger.LogAttrs(ctx, slog.LevelError, "its tools are withdrawn: the definitions are not the locked ones", slog.String("difference", logged(err)))
 	default:
-		u.logger.LogAttrs(ctx, slog.LevelWarn, "cannot be reached", slog.String("error", err.Error()))
+		u.logger.LogAttrs(ctx, slog.LevelWarn, "cannot be reached", slog.String("error", logged(err)))
 	}
 }
 
@@ -176,7 +195,13 @@ func (u *upstream) watch(ctx context.Context) {
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
 	for {
-		if _, err := u.client.ListTools(ctx); err != nil {
+		definitions, err := u.client.ListTools(ctx)
+		if err == nil {
+			if err = u.check(definitions); err != nil {
+				u.note(ctx, err)
+			}
+		}
+		if err != nil {
 			u.client.HTTP.CloseIdleConnections() // the next attempt dials, and so verifies
 		}
 		select {

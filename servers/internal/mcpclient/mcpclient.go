@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"strings"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/limit"
 )
@@ -17,8 +18,11 @@ import (
 // ProtocolVersion is the revision of MCP that this client speaks.
 const ProtocolVersion = "2026-07-28"
 
-// MaxResponse is the most bytes of an answer that are read.
-const MaxResponse = 8 << 20
+// MaxResponse is the most bytes of an answer that are read: a result of a mebibyte, once as JSON and once as text.
+const MaxResponse = 4 << 20
+
+// maxContent is how many parts of a result's text are looked at; Bulkhead's servers send one.
+const maxContent = 16
 
 // The keys of _meta that Bulkhead's processes exchange. A server believes the first two from its gateway only.
 const (
@@ -80,12 +84,11 @@ func (c *Client) CallTool(ctx context.Context, name string, args any, meta map[s
 		return CallResult{}, fmt.Errorf("decoding the result of %s: %w", name, err)
 	}
 	out := CallResult{Structured: r.StructuredContent, IsError: r.IsError}
-	for i, content := range r.Content {
-		if i > 0 {
-			out.Text += "\n"
-		}
-		out.Text += content.Text
+	var parts []string
+	for _, content := range r.Content[:min(len(r.Content), maxContent)] {
+		parts = append(parts, content.Text)
 	}
+	out.Text = strings.Join(parts, "\n")
 	out.Code, _ = r.Meta[MetaCode].(string)
 	out.Call, _ = r.Meta[MetaCall].(string)
 	return out, nil

@@ -82,10 +82,10 @@ func TestHTTPEdge(t *testing.T) {
 		{"legacy", func(r *http.Request) { r.Header = legacyHeader("2025-11-25") }, legacy, 200, `"tools"`, true},
 		{"legacy, no version", func(r *http.Request) { r.Header = legacyHeader("") }, legacy, 200, `"tools"`, true},
 		{"notification", func(r *http.Request) { r.Header = legacyHeader("") }, `{"jsonrpc":"2.0","method":"notifications/initialized"}`, 202, "", true},
-		{"GET", func(r *http.Request) { r.Method = http.MethodGet }, "", 405, "POST only", false},
-		{"DELETE", func(r *http.Request) { r.Method = http.MethodDelete }, "", 405, "POST only", false},
-		{"HEAD", func(r *http.Request) { r.Method = http.MethodHead }, "", 405, "POST only", false},
-		{"path", func(r *http.Request) { r.URL.Path = "/mcp/" }, good, 404, "/mcp", false},
+		{"GET", func(r *http.Request) { r.Method = http.MethodGet }, "", 405, "POST only", true},
+		{"DELETE", func(r *http.Request) { r.Method = http.MethodDelete }, "", 405, "POST only", true},
+		{"HEAD", func(r *http.Request) { r.Method = http.MethodHead }, "", 405, "POST only", true},
+		{"path", func(r *http.Request) { r.URL.Path = "/mcp/" }, good, 404, "/mcp", true},
 		{"host", func(r *http.Request) { r.Host = "evil.example:4000" }, good, 403, "evil.example", false},
 		{"host of the bundle", func(r *http.Request) { r.Host = "test:4000" }, good, 200, `"text":"hi"`, true},
 		{"IPv6 host", func(r *http.Request) { r.Host = "[::1]:4000" }, good, 200, `"text":"hi"`, true},
@@ -95,8 +95,8 @@ func TestHTTPEdge(t *testing.T) {
 		{"no token", func(r *http.Request) { r.Header.Del("Authorization") }, good, 401, "Bearer", false},
 		{"wrong token", func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+testToken+"x") }, good, 401, "Bearer", false},
 		{"basic", func(r *http.Request) { r.SetBasicAuth("reader", testToken) }, good, 401, "Bearer", false},
-		{"content type", func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") }, good, 415, "application/json", false},
-		{"too large", nil, strings.Repeat(" ", maxBody+1), 413, "at most", false},
+		{"content type", func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") }, good, 415, "application/json", true},
+		{"too large", nil, strings.Repeat(" ", maxBody+1), 413, "at most", true},
 		{"version missing in header", func(r *http.Request) { r.Header.Del("Mcp-Protocol-Version") }, good, 400, "-32020", true},
 		{"version missing in body", nil, strings.Replace(good, `"io.modelcontextprotocol/protocolVersion":"2026-07-28",`, "", 1), 400, "-32602", true},
 		{"versions differ", func(r *http.Request) { r.Header.Set("Mcp-Protocol-Version", "2025-11-25") }, good, 400, "-32020", true},
@@ -191,16 +191,21 @@ func TestTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	writeToken(t, dir, "one", "first")
-	expect("second", "one") // a bad file keeps all the old ones
-	if err := os.Remove(filepath.Join(dir, "three.sha256")); err != nil {
+	expect("second", "") // another's bad file does not bring back what was revoked
+	if err := os.WriteFile(filepath.Join(dir, "one.sha256"), []byte("nonsense, and longer\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	expect("second", "")
+	expect("first", "one") // a bad file leaves its holder's old ones
+	writeToken(t, dir, "one", "first")
 	if err := os.Remove(filepath.Join(dir, "two.sha256")); err != nil {
 		t.Fatal(err)
 	}
 	expect("third", "")
 	expect("first", "one")
+	if err := os.Remove(filepath.Join(dir, "one.sha256")); err != nil {
+		t.Fatal(err)
+	}
+	expect("first", "") // the last one can be revoked too
 }
 
 func TestBadTokenFiles(t *testing.T) {

@@ -39,6 +39,7 @@ type httpEdge struct {
 	tokens    *tokens  // nil on a Unix socket whose only client is the gateway
 	hosts     []string // accepted in Host and Origin
 	rejects   *rejects
+	bodies    bodies
 }
 
 func newHTTPEdge(line *pipeline, transport string, accepted *tokens, serverNames []string) *httpEdge {
@@ -46,6 +47,7 @@ func newHTTPEdge(line *pipeline, transport string, accepted *tokens, serverNames
 		pipeline: line, transport: transport, tokens: accepted,
 		hosts:   append([]string{"localhost", "127.0.0.1", "::1", line.name}, serverNames...),
 		rejects: &rejects{logger: line.logger},
+		bodies:  bodies{by: map[string]int64{}},
 	}
 }
 
@@ -79,28 +81,21 @@ func (e *httpEdge) serve(ctx context.Context, l net.Listener) error {
 
 func (e *httpEdge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	reject := func(status int, reason string) {
+	// Strangers, and pages that a browser shows, are counted; whoever has a token is recorded.
+	stranger := func(status int, reason string) {
 		e.rejects.count(r.Context(), r, status)
 		reject(w, status, reason)
 	}
 	if !slices.Contains(e.hosts, hostname(r.Host)) {
-		reject(http.StatusForbidden, fmt.Sprintf("host %q is not served here; --server-name adds a name", echo(r.Host)))
+		stranger(http.StatusForbidden, fmt.Sprintf("host %q is not served here; --server-name adds a name", echo(r.Host)))
 		return
 	}
 	if origin := r.Header.Get("Origin"); origin != "" && !e.ownOrigin(origin) {
-		reject(http.StatusForbidden, fmt.Sprintf("origin %q may not call this server", echo(origin)))
+		stranger(http.StatusForbidden, fmt.Sprintf("origin %q may not call this server", echo(origin)))
 		return
 	}
-	switch {
-	case r.URL.Path == healthPath && r.Method == http.MethodGet:
-		e.health(w)
-		return
-	case r.URL.Path != mcpPath:
-		reject(http.StatusNotFound, "the MCP endpoint is "+mcpPath)
-		return
-	case r.Method != http.MethodPost:
-		w.Header().Set("Allow", http.MethodPost)
-		reject(http.StatusMethodNotAllowed, "this server has no sessions and no streams: POST only")
+	if r.URL.Path == healthPath && r.Method == http.MethodGet {
+		e.health(w, r)
 		return
 	}
 	in := inbound{transport: e.transport, header: r.Header, principal: "gateway", trusted: true}
@@ -108,31 +103,69 @@ func (e *httpEdge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		principal, ok := e.authenticate(r)
 		if !ok {
 			// No WWW-Authenticate: some agents answer it with an OAuth flow that nobody here completes.
-			reject(http.StatusUnauthorized, "a valid token is missing: send Authorization: Bearer TOKEN")
+			stranger(http.StatusUnauthorized, "a valid token is missing: send Authorization: Bearer TOKEN")
 			return
 		}
 		in.principal, in.trusted = principal, false
 	}
-	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
-		reject(http.StatusUnsupportedMediaType, "Content-Type must be application/json")
+	release, ok := e.bodies.take(in.principal, bodySize(r))
+	if !ok {
+		e.refuse(w, r, in, http.StatusServiceUnavailable, "too many messages are on their way; try again when one has been answered")
 		return
 	}
-	var err error
-	in.body, err = limit.ReadAll(r.Body, maxBody)
-	switch {
-	case errors.Is(err, limit.ErrTooLarge):
-		w.Header().Set("Connection", "close")
-		reject(http.StatusRequestEntityTooLarge, fmt.Sprintf("a message has at most %d bytes", maxBody))
-		return
-	case err != nil:
-		reject(http.StatusBadRequest, "the body could not be read")
+	defer release()
+	body, status, reason := receive(r)
+	if status != 0 {
+		e.refuse(w, r, in, status, reason)
 		return
 	}
+	in.body = body
 	out := e.pipeline.serve(r.Context(), in)
 	if out.body == nil {
 		w.WriteHeader(out.status)
 		return
 	}
+	write(w, out.status, out.body)
+}
+
+// receive reads the message of r, or says with which status and why not.
+func receive(r *http.Request) (body []byte, status int, reason string) {
+	if r.URL.Path != mcpPath {
+		return nil, http.StatusNotFound, "the MCP endpoint is " + mcpPath
+	}
+	if r.Method != http.MethodPost {
+		return nil, http.StatusMethodNotAllowed, "this server has no sessions and no streams: POST only"
+	}
+	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
+		return nil, http.StatusUnsupportedMediaType, "Content-Type must be application/json"
+	}
+	body, err := limit.ReadAll(r.Body, maxBody)
+	switch {
+	case errors.Is(err, limit.ErrTooLarge):
+		return nil, http.StatusRequestEntityTooLarge, fmt.Sprintf("a message has at most %d bytes", maxBody)
+	case err != nil:
+		return nil, http.StatusBadRequest, "the body could not be read"
+	}
+	return body, 0, ""
+}
+
+// bodySize is how much memory the message of r may take.
+func bodySize(r *http.Request) int64 {
+	if r.ContentLength < 0 || r.ContentLength > maxBody {
+		return maxBody
+	}
+	return r.ContentLength
+}
+
+// refuse answers an authenticated request that is no message, and records it.
+func (e *httpEdge) refuse(w http.ResponseWriter, r *http.Request, in inbound, status int, reason string) {
+	switch status {
+	case http.StatusMethodNotAllowed:
+		w.Header().Set("Allow", http.MethodPost)
+	case http.StatusRequestEntityTooLarge, http.StatusServiceUnavailable:
+		w.Header().Set("Connection", "close") // rather than read on what will be thrown away
+	}
+	out := e.pipeline.refused(r.Context(), in, outcome{body: rejection(reason), status: status}, fmt.Sprintf("HTTP %d: %s", status, reason))
 	write(w, out.status, out.body)
 }
 
@@ -148,10 +181,11 @@ func (e *httpEdge) authenticate(r *http.Request) (principal string, ok bool) {
 	return e.pipeline.gate.Principal(holder)
 }
 
-func (e *httpEdge) health(w http.ResponseWriter) {
+func (e *httpEdge) health(w http.ResponseWriter, r *http.Request) {
 	if healthy := e.pipeline.gate.Healthy; healthy != nil {
 		if err := healthy(); err != nil {
-			reject(w, http.StatusServiceUnavailable, err.Error())
+			e.pipeline.logger.LogAttrs(r.Context(), slog.LevelError, "not healthy", slog.String("error", err.Error()))
+			reject(w, http.StatusServiceUnavailable, "not healthy; the server's log says why")
 			return
 		}
 	}
@@ -174,11 +208,15 @@ func hostname(hostport string) string {
 
 // reject answers a request that has not passed the edge. The body is no JSON-RPC: there is no id to answer to.
 func reject(w http.ResponseWriter, status int, reason string) {
+	write(w, status, rejection(reason))
+}
+
+func rejection(reason string) json.RawMessage {
 	body, err := json.Marshal(map[string]string{"error": reason})
 	if err != nil {
-		body = []byte(`{}`)
+		return json.RawMessage(`{}`)
 	}
-	write(w, status, body)
+	return body
 }
 
 func write(w http.ResponseWriter, status int, body []byte) {

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"strconv"
+	"strings"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -78,7 +80,7 @@ func (e protocolError) response(id jsontext.Value, call string) json.RawMessage 
 // JSON-RPC does not have, batches and nesting beyond maxDepth are refused. With an error comes the id, if it
 // could be read: a client that waits for it must not wait for ever.
 func parse(body []byte) (message, error) {
-	if err := checkDepth(body); err != nil {
+	if err := checkShape(body); err != nil {
 		return message{}, err
 	}
 	var m message
@@ -118,11 +120,12 @@ func validID(id jsontext.Value) bool {
 	return len(id) > 0 && len(id) <= maxID && (id.Kind() == '"' || integerID.Match(id))
 }
 
-// checkDepth walks the tokens of body once, so that nothing after it meets a stack of a caller's making.
-func checkDepth(body []byte) error {
+// checkShape walks the tokens of body once, so that nothing after it meets a stack, a mass of values or a number of a
+// caller's making.
+func checkShape(body []byte) error {
 	dec := jsontext.NewDecoder(bytes.NewReader(body))
-	for {
-		_, err := dec.ReadToken()
+	for values := 0; ; values++ {
+		token, err := dec.ReadToken()
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
@@ -130,8 +133,25 @@ func checkDepth(body []byte) error {
 			return protocolError{mcp.PARSE_ERROR, "not JSON: " + describe(err)}
 		case dec.StackDepth() > maxDepth:
 			return protocolError{mcp.INVALID_REQUEST, fmt.Sprintf("nested deeper than %d", maxDepth)}
+		case values > maxValues:
+			return protocolError{mcp.INVALID_REQUEST, fmt.Sprintf("more than %d JSON values", maxValues)}
+		case token.Kind() == '0' && !plainNumber(token.String()):
+			return protocolError{mcp.INVALID_REQUEST, "a number that no 64-bit float holds"}
 		}
 	}
+}
+
+// plainNumber says whether text, a JSON number, is one that a float64 holds and that was not written to be expensive: a
+// library that computes exactly takes 1e999999 at its word.
+func plainNumber(text string) bool {
+	if len(text) > maxNumber {
+		return false
+	}
+	if i := strings.IndexAny(text, "eE"); i >= 0 {
+		exponent, err := strconv.Atoi(text[i+1:])
+		return err == nil && exponent >= -maxExponent && exponent <= maxExponent
+	}
+	return true
 }
 
 // describe says where in the input a JSON error is, without repeating the input.
@@ -175,8 +195,12 @@ func (m message) metaString(key string) string {
 	return s
 }
 
-// serialized is the message as it goes to the protocol library: what was parsed, not what came.
+// serialized is the message as it goes to the protocol library: what was parsed, not what came. Of a call that is what
+// the pipeline has looked at, and no member that the library might take for another.
 func (m message) serialized() json.RawMessage {
+	if m.Method == string(mcp.MethodToolsCall) {
+		m.Params.Rest, m.Params.Arguments = nil, nil
+	}
 	body, err := jsonv2.Marshal(m, jsonv2.Deterministic(true))
 	if err != nil {
 		// Every part was unmarshalled from valid JSON.

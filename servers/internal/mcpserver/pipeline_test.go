@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -224,6 +225,10 @@ func TestRefused(t *testing.T) {
 		{"duplicate argument", callBody("echo", `{"text":"a","text":"b"}`), -32700, "duplicate", 400, audit.Error},
 		{"invalid UTF-8", "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xff\"}", -32700, "invalid UTF-8", 400, audit.Error},
 		{"deep", callBody("echo", deep), -32600, "nested deeper", 400, audit.Error},
+		{"many values", callBody("echo", "["+strings.Repeat("0,", maxValues)+"0]"), -32600, "JSON values", 400, audit.Error},
+		{"huge exponent", callBody("echo", `{"times":1e999999}`), -32600, "64-bit float", 400, audit.Error},
+		{"tiny exponent", callBody("echo", `{"times":1E-999999}`), -32600, "64-bit float", 400, audit.Error},
+		{"long number", callBody("echo", `{"times":`+strings.Repeat("1", maxNumber+1)+`}`), -32600, "64-bit float", 400, audit.Error},
 		{"null id", `{"jsonrpc":"2.0","id":null,"method":"ping"}`, -32600, `"id" must be`, 400, audit.Error},
 		{"fractional id", `{"jsonrpc":"2.0","id":1.5,"method":"ping"}`, -32600, `"id" must be`, 400, audit.Error},
 		{"object id", `{"jsonrpc":"2.0","id":{},"method":"ping"}`, -32600, `"id" must be`, 400, audit.Error},
@@ -272,6 +277,28 @@ func TestUnknownAndUngrantedLookTheSame(t *testing.T) {
 	}
 }
 
+// The protocol library sees of a call what the pipeline has looked at, and nothing that it could take for more.
+func TestCaseVariantsInParams(t *testing.T) {
+	line, recorder := testPipeline(t)
+	body := strings.Replace(callBody("echo", `{"text":"hi"}`), `"name":"echo"`, `"name":"echo","Name":"secret_tool","task":{}`, 1)
+	out := line.serve(t.Context(), inbound{body: []byte(body)})
+	if r := decodeReply(t, out.body); r.Error != nil || r.Result.IsError || recorder.last(t).Tool != "echo" {
+		t.Errorf("%s", out.body)
+	}
+}
+
+func TestErrorsAreBounded(t *testing.T) {
+	line, _ := testPipeline(t)
+	var unknown []string
+	for i := range 10_000 {
+		unknown = append(unknown, fmt.Sprintf(`"argument%d":0`, i))
+	}
+	out := line.serve(t.Context(), inbound{body: []byte(callBody("echo", "{"+strings.Join(unknown, ",")+"}"))})
+	if len(out.body) > 2*maxMessage {
+		t.Errorf("an error of %d bytes", len(out.body))
+	}
+}
+
 func TestListShowsWhatMayBeCalled(t *testing.T) {
 	line, _ := testPipeline(t)
 	out := line.serve(t.Context(), inbound{body: []byte(`{"jsonrpc":"2.0","id":"x","method":"tools/list","params":{` + modernMeta + `}}`)})
@@ -293,7 +320,7 @@ func TestNotificationsAreNotAnswered(t *testing.T) {
 		if out.body != nil || out.status != http.StatusAccepted {
 			t.Errorf("%s: %d %s", method, out.status, out.body)
 		}
-		if rec := recorder.last(t); rec.Method != method {
+		if rec := recorder.last(t); rec.Method != method || method == "tools/call" && rec.Decision == audit.Allow {
 			t.Errorf("%s: record %+v", method, rec)
 		}
 	}

@@ -25,8 +25,12 @@ import (
 
 // The bounds of one request.
 const (
-	maxBody     = 4 << 20          // bytes of one message, over HTTP and stdio alike
+	maxBody     = 2 << 20          // bytes of one message, over HTTP and stdio alike
 	maxDepth    = 64               // nesting of JSON objects and lists in a message
+	maxValues   = 50_000           // JSON values in a message
+	maxNumber   = 32               // bytes of a JSON number
+	maxExponent = 308              // of a JSON number: a float64's
+	maxMessage  = 4 << 10          // bytes of an error that a caller sees
 	maxResult   = 1 << 20          // bytes of a result's structured content
 	maxName     = 128              // bytes of a method, a tool's name, a principal
 	maxID       = 256              // bytes of a request's id
@@ -103,7 +107,20 @@ func (p *pipeline) serve(ctx context.Context, in inbound) (out outcome) {
 		Server: p.name, Transport: in.transport, Decision: audit.Error,
 	}}
 	out = p.answer(ctx, r)
+	return p.keep(ctx, r, start, out)
+}
 
+// refused records an authenticated request that the edge did not let in.
+func (p *pipeline) refused(ctx context.Context, in inbound, out outcome, reason string) outcome {
+	r := &request{inbound: in, record: audit.Record{
+		Time: time.Now().UTC(), Call: rand.Text(), Principal: in.principal,
+		Server: p.name, Transport: in.transport, Decision: audit.Error, Reason: reason,
+	}}
+	return p.keep(ctx, r, r.record.Time, out)
+}
+
+// keep writes the record of a request, without which there is no answer.
+func (p *pipeline) keep(ctx context.Context, r *request, start time.Time, out outcome) outcome {
 	r.record.Reason = cut(r.record.Reason, maxReason)
 	r.record.DurationUS = time.Since(start).Microseconds()
 	if out.body != nil && r.record.Result == nil {
@@ -148,6 +165,9 @@ func (p *pipeline) answer(ctx context.Context, r *request) (out outcome) {
 	}
 	r.record.Decision = audit.Allow
 	if r.message.notification() {
+		if r.tool != nil {
+			r.record.Decision, r.record.Reason = audit.Error, "a notification calls no tool"
+		}
 		if r.message.Method == methodCancelled {
 			r.inflight.cancel(r.message.Params.RequestID)
 		}
@@ -219,13 +239,20 @@ func (p *pipeline) runTool(ctx context.Context, _ mcp.CallToolRequest) (*mcp.Cal
 		args = json.RawMessage("{}")
 	}
 
+	slot, ok := p.slots.take(r.principal)
+	if !ok {
+		return p.failure(ctx, r, Errorf(CodeBusy, "too many calls are running at once (%d for one caller, %d in all); try again when one has ended",
+			maxPrincipalCalls, maxCalls)), nil
+	}
+	defer slot.release()
+
 	// validate
 	if err := validate(r.tool.input, args); err != nil {
 		return p.failure(ctx, r, Errorf(CodeInvalidArguments, "%w", err)), nil
 	}
 
 	// call
-	result, err := p.call(ctx, r, args)
+	result, err := p.call(ctx, r, slot, args)
 	if err != nil {
 		return p.failure(ctx, r, err), nil
 	}
@@ -255,12 +282,7 @@ func (p *pipeline) runTool(ctx context.Context, _ mcp.CallToolRequest) (*mcp.Cal
 
 // call runs the tool in a goroutine of its own, so that a tool which does not heed its context cannot hold the
 // answer back. Until it ends it keeps its slot.
-func (p *pipeline) call(ctx context.Context, r *request, args json.RawMessage) (Result, error) {
-	release, ok := p.slots.take(r.principal)
-	if !ok {
-		return Result{}, Errorf(CodeBusy, "too many calls are running at once (%d for one caller, %d in all); try again when one has ended",
-			maxPrincipalCalls, maxCalls)
-	}
+func (p *pipeline) call(ctx context.Context, r *request, held *slot, args json.RawMessage) (Result, error) {
 	ctx, cancel := context.WithTimeout(WithPrincipal(ctx, r.principal), r.tool.timeout())
 	defer cancel()
 	type ending struct {
@@ -268,8 +290,9 @@ func (p *pipeline) call(ctx context.Context, r *request, args json.RawMessage) (
 		err    error
 	}
 	ended := make(chan ending, 1)
+	held.hold()
 	go func() {
-		defer release()
+		defer held.release()
 		defer func() {
 			if cause := recover(); cause != nil {
 				p.logPanic(ctx, r, cause)
@@ -302,10 +325,10 @@ func (p *pipeline) failure(ctx context.Context, r *request, err error) *mcp.Call
 			slog.String("tool", r.record.Tool), slog.String("error", err.Error()))
 	}
 	r.record.Reason = string(visible.Code)
-	if visible.Code == CodeDenied {
-		r.record.Decision = audit.Deny
+	if visible.Code == CodeDenied && r.tool.Server == "" {
+		r.record.Decision = audit.Deny // what another server says of its own policy is no decision of ours
 	}
-	text := scrub.Text(visible.Error())
+	text := scrub.Text(cut(visible.Error(), maxMessage))
 	r.record.Result = summary([]byte(text))
 	return &mcp.CallToolResult{
 		Result: mcp.Result{Meta: &mcp.Meta{AdditionalFields: map[string]any{

@@ -29,6 +29,9 @@ func scrubJSON(value json.RawMessage) (json.RawMessage, error) {
 		if enc.StackDepth() == 0 && enc.OutputOffset() > 0 {
 			return nil, errors.New("more than one JSON value")
 		}
+		if token.Kind() == '0' && !plainNumber(token.String()) {
+			return nil, errors.New("a number that no 64-bit float holds")
+		}
 		if token.Kind() == '"' {
 			token = jsontext.String(scrub.Text(token.String()))
 		}

@@ -252,9 +252,9 @@ func collect(e *validator.ValidationError, problems *[]string) {
 func explain(k validator.ErrorKind) string {
 	switch k := k.(type) {
 	case *kind.AdditionalProperties:
-		names := make([]string, len(k.Properties))
-		for i, p := range k.Properties {
-			names[i] = strconv.Quote(echo(p))
+		names := make([]string, min(len(k.Properties), maxProblems))
+		for i := range names {
+			names[i] = strconv.Quote(echo(k.Properties[i]))
 		}
 		return "no such argument: " + strings.Join(names, ", ")
 	case *kind.Required:

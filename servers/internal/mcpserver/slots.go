@@ -1,6 +1,9 @@
 package mcpserver
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // The calls that run at once. One caller cannot take them all.
 const (
@@ -15,8 +18,22 @@ type slots struct {
 	by      map[string]int
 }
 
-// take returns false at once where there is no room; else release must be called when the call has ended.
-func (s *slots) take(principal string) (release func(), ok bool) {
+// slot is one call's place. It is free again when everybody who holds it has released it.
+type slot struct {
+	holders atomic.Int32
+	free    func()
+}
+
+func (s *slot) hold() { s.holders.Add(1) }
+
+func (s *slot) release() {
+	if s.holders.Add(-1) == 0 {
+		s.free()
+	}
+}
+
+// take returns false at once where there is no room; else the slot is held once.
+func (s *slots) take(principal string) (*slot, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.running >= maxCalls || s.by[principal] >= maxPrincipalCalls {
@@ -24,12 +41,14 @@ func (s *slots) take(principal string) (release func(), ok bool) {
 	}
 	s.running++
 	s.by[principal]++
-	return func() {
+	taken := &slot{free: func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.running--
 		if s.by[principal]--; s.by[principal] == 0 {
 			delete(s.by, principal)
 		}
-	}, true
+	}}
+	taken.hold()
+	return taken, true
 }

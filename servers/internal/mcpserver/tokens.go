@@ -1,6 +1,7 @@
 package mcpserver
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -10,6 +11,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,13 +33,13 @@ const (
 // tokens knows which bearer tokens are accepted and whose they are. A folder holds one file for each holder,
 // NAME.sha256, of accepted SHA-256 hashes in hexadecimal, one a line; it is read again when it changes.
 type tokens struct {
-	dir    string // empty: the one token in accepted
+	dir    string // empty: the one token made at start
 	logger *slog.Logger
 
 	mu       sync.Mutex
 	checked  time.Time
 	state    string // of the folder when it was read: names, sizes, times
-	accepted []acceptedToken
+	byHolder map[string][]acceptedToken
 }
 
 type acceptedToken struct {
@@ -52,23 +54,30 @@ func openTokens(dir string, holders []string, logger *slog.Logger) (*tokens, err
 	if err != nil {
 		return nil, fmt.Errorf("reading tokens: %w", err)
 	}
-	if t.accepted, err = readTokens(dir); err != nil {
+	if t.byHolder, err = readTokens(dir); err != nil {
 		return nil, fmt.Errorf("reading tokens: %w", err)
 	}
 	t.state = state
 	for _, holder := range holders {
-		if !slices.ContainsFunc(t.accepted, func(a acceptedToken) bool { return a.holder == holder }) {
+		if len(t.byHolder[holder]) == 0 {
 			return nil, fmt.Errorf("reading tokens: %s has no token: %s is missing or empty; make secrets makes it",
 				holder, filepath.Join(dir, holder+tokenSuffix))
 		}
 	}
+	if len(t.accepted()) == 0 {
+		return nil, fmt.Errorf("reading tokens: %s has none; each holder needs a file NAME%s with the SHA-256 of its token", dir, tokenSuffix)
+	}
 	return t, nil
+}
+
+func (t *tokens) accepted() []acceptedToken {
+	return slices.Concat(slices.Collect(maps.Values(t.byHolder))...)
 }
 
 // randomToken makes tokens that accept one new token of holder, and returns it.
 func randomToken(holder string) (*tokens, string) {
 	token := rand.Text()
-	return &tokens{accepted: []acceptedToken{{sha256.Sum256([]byte(token)), holder}}}, token
+	return &tokens{byHolder: map[string][]acceptedToken{holder: {{sha256.Sum256([]byte(token)), holder}}}}, token
 }
 
 // holder returns who holds token. All hashes are compared, each in constant time, so that the time says
@@ -91,67 +100,90 @@ func (t *tokens) holder(ctx context.Context, token string) (string, bool) {
 	return accepted[found].holder, true
 }
 
-// current reads the folder again if it changed. A folder that is wrong leaves the old tokens in force.
+// current reads the folder again if it changed. A file that is wrong leaves the old tokens of its holder in force; one
+// that is gone takes them with it.
 func (t *tokens) current(ctx context.Context) []acceptedToken {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.dir == "" || time.Since(t.checked) < tokensRefreshed {
-		return t.accepted
+		return t.accepted()
 	}
 	t.checked = time.Now()
 	state, err := folderState(t.dir)
 	if err == nil && state == t.state {
-		return t.accepted
+		return t.accepted()
 	}
-	var accepted []acceptedToken
+	var byHolder map[string][]acceptedToken
 	if err == nil {
-		accepted, err = readTokens(t.dir)
+		byHolder, err = readTokens(t.dir)
 	}
 	if err != nil {
-		t.logger.LogAttrs(ctx, slog.LevelError, "tokens changed and cannot be read; the old ones stay in force",
+		t.logger.LogAttrs(ctx, slog.LevelError, "tokens changed and cannot all be read; where they cannot, the old ones stay in force",
 			slog.String("error", err.Error()))
-		return t.accepted
 	}
-	t.accepted, t.state = accepted, state
-	t.logger.LogAttrs(ctx, slog.LevelInfo, "tokens read again", slog.Int("accepted", len(accepted)))
-	return t.accepted
+	if byHolder == nil {
+		return t.accepted()
+	}
+	for holder, accepted := range byHolder {
+		if accepted == nil {
+			byHolder[holder] = t.byHolder[holder]
+		}
+	}
+	t.byHolder, t.state = byHolder, state
+	t.logger.LogAttrs(ctx, slog.LevelInfo, "tokens read again", slog.Int("accepted", len(t.accepted())))
+	return t.accepted()
 }
 
-func readTokens(dir string) ([]acceptedToken, error) {
+// readTokens reads every file of dir. Tokens of files that can be read are returned even with an error about others.
+func readTokens(dir string) (map[string][]acceptedToken, error) {
 	names, err := tokenFiles(dir)
 	if err != nil {
 		return nil, err
 	}
-	var accepted []acceptedToken
+	byHolder := map[string][]acceptedToken{}
+	var errs []error
+	total := 0
 	for _, name := range names {
-		path := filepath.Join(dir, name)
-		data, err := readBounded(path, maxTokenFile)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
 		holder := strings.TrimSuffix(name, tokenSuffix)
-		if !principalForm.MatchString(holder) {
-			return nil, fmt.Errorf("%s: a holder's name has letters, digits, '.', '_' and '-', at most 64", path)
+		accepted, err := readTokenFile(filepath.Join(dir, name), holder)
+		if err != nil {
+			errs = append(errs, err)
+			byHolder[holder] = nil // known, and not readable
+			continue
 		}
-		line := 0
-		for text := range strings.Lines(string(data)) {
-			line++
-			text = strings.TrimSpace(text)
-			if text == "" || strings.HasPrefix(text, "#") {
-				continue
-			}
-			token := acceptedToken{holder: holder}
-			if n, err := hex.Decode(token.hash[:], []byte(text[:min(len(text), 2*sha256.Size)])); err != nil || n != sha256.Size || len(text) != 2*sha256.Size {
-				return nil, fmt.Errorf("%s:%d: not a SHA-256 in hexadecimal", path, line)
-			}
-			accepted = append(accepted, token)
+		if total += len(accepted); total > maxTokens {
+			return nil, fmt.Errorf("%s: more than %d tokens", dir, maxTokens)
 		}
+		byHolder[holder] = append([]acceptedToken{}, accepted...)
 	}
-	if len(accepted) > maxTokens {
-		return nil, fmt.Errorf("%s: %d tokens, more than %d", dir, len(accepted), maxTokens)
+	return byHolder, errors.Join(errs...)
+}
+
+func readTokenFile(path, holder string) ([]acceptedToken, error) {
+	if !principalForm.MatchString(holder) {
+		return nil, fmt.Errorf("%s: a holder's name has letters, digits, '.', '_' and '-', at most 64", path)
 	}
-	if len(accepted) == 0 {
-		return nil, fmt.Errorf("%s: no tokens; each holder needs a file NAME%s with the SHA-256 of its token", dir, tokenSuffix)
+	// Not a pipe or a device: opening one may wait for ever.
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a regular file that can be read: %w", path, cmp.Or(err, fs.ErrInvalid))
+	}
+	data, err := readBounded(path, maxTokenFile)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	var accepted []acceptedToken
+	line := 0
+	for text := range strings.Lines(string(data)) {
+		line++
+		text = strings.TrimSpace(text)
+		if text == "" || strings.HasPrefix(text, "#") {
+			continue
+		}
+		token := acceptedToken{holder: holder}
+		if hash, err := hex.DecodeString(text); err != nil || copy(token.hash[:], hash) != len(token.hash) || len(hash) != len(token.hash) {
+			return nil, fmt.Errorf("%s:%d: not a SHA-256 in hexadecimal", path, line)
+		}
+		accepted = append(accepted, token)
 	}
 	return accepted, nil
 }

@@ -185,6 +185,17 @@ const (
 	CodeInternal         Code = "internal"          // a fault of ours; the message holds an id to look for in the log
 )
 
+// Known says whether c is one of the codes above.
+func (c Code) Known() bool {
+	switch c {
+	case CodeInvalidArguments, CodeNotFound, CodeDenied, CodeForbidden, CodeRateLimited, CodeUnavailable, CodeTimeout,
+		CodeTooLarge, CodeBusy, CodeCancelled, CodeInternal:
+		return true
+	default:
+		return false
+	}
+}
+
 // Error is an error that a caller may see. Its message says what was wrong, where, and what to do.
 type Error struct {
 	Code    Code

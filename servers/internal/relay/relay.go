@@ -17,6 +17,9 @@ type Conn interface {
 	CloseWrite() error
 }
 
+// linger is how long near may go on once far has ended.
+const linger = 5 * time.Second
+
 // ErrIdle says that a relay ended because nothing moved for the idle time.
 var ErrIdle = errors.New("nothing was sent for too long")
 
@@ -28,7 +31,8 @@ type Result struct {
 
 // Carry copies in both directions between near and far. The end of one direction is passed on and the other
 // goes on. It ends when both have ended, when one fails, when nothing was carried in either for idle to one and a
-// half times idle, or when ctx ends. Both connections are then closed.
+// half times idle, or when ctx ends. Once far has said all it had to say, near has a few seconds for the rest: what it
+// still sends nobody answers, and whoever keeps silent must not keep the connection. Both connections are then closed.
 func Carry(ctx context.Context, near, far Conn, idle time.Duration) Result {
 	r := &relay{near: near, far: far, tick: idle / 2}
 	r.lastMoved.Store(time.Now().UnixNano())
@@ -38,9 +42,11 @@ func Carry(ctx context.Context, near, far Conn, idle time.Duration) Result {
 	go func() {
 		defer close(down)
 		r.carry(near, far, &r.down)
+		r.farDone.Store(time.AfterFunc(linger, func() { r.end(nil) }))
 	}()
 	r.carry(far, near, &r.up)
 	<-down
+	r.farDone.Load().Stop()
 	r.end(nil)
 	if cause := context.Cause(ctx); cause != nil && r.err != nil {
 		// Whoever ends the context may have closed the connections before this could.
@@ -54,6 +60,7 @@ type relay struct {
 	tick      time.Duration
 	up, down  atomic.Int64
 	lastMoved atomic.Int64 // Unix nanoseconds
+	farDone   atomic.Pointer[time.Timer]
 	ended     sync.Once
 	err       error // why, once it has ended
 }

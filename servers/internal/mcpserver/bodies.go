@@ -1,0 +1,35 @@
+package mcpserver
+
+import "sync"
+
+// The bytes of messages that are being read and worked on at once. One caller cannot take them all.
+const (
+	maxBodies          = 16 * maxBody
+	maxPrincipalBodies = 4 * maxBody
+)
+
+// bodies counts them, in all and for each principal.
+type bodies struct {
+	mu    sync.Mutex
+	taken int64
+	by    map[string]int64
+}
+
+// take returns false at once where there is no room for n bytes; else release must be called when they are gone.
+func (b *bodies) take(principal string, n int64) (release func(), ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.taken+n > maxBodies || b.by[principal]+n > maxPrincipalBodies {
+		return nil, false
+	}
+	b.taken += n
+	b.by[principal] += n
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.taken -= n
+		if b.by[principal] -= n; b.by[principal] == 0 {
+			delete(b.by, principal)
+		}
+	}, true
+}
