@@ -3,8 +3,16 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-COMPOSE := docker compose
 MODULES := . images
+
+# A setting of the environment, else of .env as compose reads it, else the default.
+setting = $(or $($(1)),$(shell sed -n 's/^$(1)=//p' .env 2>/dev/null | tail -n 1),$(2))
+export BULKHEAD_PORT := $(call setting,BULKHEAD_PORT,4000)
+export BULKHEAD_SECRETS := $(call setting,BULKHEAD_SECRETS,./secrets)
+export BULKHEAD_POLICY := $(call setting,BULKHEAD_POLICY,./agents/policy.yaml)
+export BULKHEAD_LOCK := $(call setting,BULKHEAD_LOCK,./agents/tools.lock.json)
+export BULKHEAD_WORKSPACE := $(call setting,BULKHEAD_WORKSPACE,./agents/workspace)
+export EGRESS_POLICY := $(call setting,EGRESS_POLICY,./servers/egress/policy.yaml)
 
 .PHONY: help
 help: ## list the verbs
@@ -12,16 +20,16 @@ help: ## list the verbs
 
 .PHONY: up
 up: needs-engine images ## build the images, make the secrets, start the bundle, and say how to reach it
-	@$(COMPOSE) up --detach --wait --wait-timeout 90 || { $(COMPOSE) ps --all; $(COMPOSE) logs --tail 5; exit 1; }
+	@scripts/up
 	@scripts/endpoint
 
 .PHONY: down
-down: ## stop the bundle; the audit log stays (docker volume rm bulkhead_audit ends it)
-	$(COMPOSE) down
+down: ## stop the bundle; the audit log stays (docker compose down --volumes removes it too)
+	docker compose down
 
 .PHONY: demo
 demo: ## show the running bundle at work, without internet and without a model
-	@go run ./servers/e2e/demo
+	@go run ./servers/e2e/demo -url http://127.0.0.1:$(BULKHEAD_PORT)/mcp -secrets $(BULKHEAD_SECRETS)
 
 .PHONY: images
 images: needs-engine secrets ## build every image into the engine, and tell compose their ids in .env

@@ -506,6 +506,20 @@ func TestAuditCommand(t *testing.T) {
 	}
 }
 
+func TestCheckConfig(t *testing.T) {
+	b := newBundle(t)
+	args := []string{"check-config", "--policy", filepath.Join(b.dir, "policy.yaml"), "--lock", filepath.Join(b.dir, "lock.json")}
+	var out bytes.Buffer
+	if code := program().Run(t.Context(), args, os.Stdin, &out, &out); code != 0 || out.String() != "1 agents, 4 locked tools\n" {
+		t.Errorf("%d %s", code, &out)
+	}
+	b.write("policy.yaml", strings.Replace(testPolicy, "alpha_ask", "alpha_aks", 1))
+	out.Reset()
+	if code := program().Run(t.Context(), args, os.Stdin, &out, &out); code != 1 || !strings.Contains(out.String(), "policy.yaml:5: ") {
+		t.Errorf("%d %s", code, &out)
+	}
+}
+
 func FuzzLock(f *testing.F) {
 	f.Add([]byte(`{"version":1,"servers":{"a":{"b":{"sha256":"x","definition":{"name":"b","inputSchema":{},"annotations":{"readOnlyHint":true,"destructiveHint":false,"idempotentHint":true,"openWorldHint":false}}}}}}`))
 	f.Add([]byte(`{"version":1,"servers":{}}`))

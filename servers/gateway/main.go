@@ -21,9 +21,10 @@ func program() mcpserver.Program {
 		Tools:   g.tools,
 		Gate:    g.gate,
 		Commands: map[string]func(context.Context, []string, io.Writer, io.Writer) error{
-			"lock":   lockCommand,
-			"agents": agentsCommand,
-			"audit":  auditCommand,
+			"lock":         lockCommand,
+			"agents":       agentsCommand,
+			"audit":        auditCommand,
+			"check-config": checkConfigCommand,
 		},
 	}
 }

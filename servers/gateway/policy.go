@@ -197,3 +197,24 @@ func agentsCommand(_ context.Context, args []string, stdout, stderr io.Writer) e
 	}
 	return nil
 }
+
+// checkConfigCommand reads policy and lock as serve does, and says what is wrong with them.
+func checkConfigCommand(_ context.Context, args []string, stdout, stderr io.Writer) error {
+	set := flag.NewFlagSet("gateway check-config", flag.ContinueOnError)
+	set.SetOutput(stderr)
+	policyPath := set.String("policy", "agents/policy.yaml", "the policy")
+	lockPath := set.String("lock", "agents/tools.lock.json", "the lock")
+	if err := set.Parse(args); err != nil {
+		return err
+	}
+	lock, err := readLock(*lockPath)
+	if err != nil {
+		return err
+	}
+	p, err := readPolicy(*policyPath, lock)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "%d agents, %d locked tools\n", len(p.agents), len(lock.toolNames()))
+	return err
+}

@@ -107,5 +107,5 @@ func printToken(w io.Writer, name, token string) {
 	if err != nil {
 		return // a map of strings marshals
 	}
-	_, _ = fmt.Fprintf(w, "%s: no --tokens, so this token was made for this run and is not shown again:\n\n  %s\n\nA configuration for a client on this machine:\n%s\n\n", name, token, config)
+	_, _ = fmt.Fprintf(w, "%s: no --tokens, so this token was made for this run and is not shown again:\n\n  %s\n\nA configuration for a client on this machine (with the port that you published, if it is another):\n%s\n\n", name, token, config)
 }
