@@ -1,106 +1,106 @@
 // Package scrub makes text from outside safe to show: to a model, which obeys what it can read and a person
-// cannot, and to a terminal, which obeys escape sequences.
+// cannot; to a terminal, which obeys escape sequences; and to whoever must not learn the secrets that stand in it.
+//
+// Characters go first (characters.go), so that a secret which was cut by invisible ones is whole when secrets are
+// looked for. What counts as a secret is a table (secrets.go); one pass over the text finds them (matcher.go) by
+// their looks, by the name that stands before them (names.go) or by their structure (structure.go).
 package scrub
 
 import (
+	"hash/maphash"
+	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 )
-
-// removed lists the runes that Text takes out, by what they could be used for. Newline, carriage return and tab
-// stay.
-//
-//	control        C0 but \n \r \t, DEL, C1                     U+0000–001F, 007F–009F
-//	bidirectional  marks, embeddings, overrides, isolates        U+061C, 200E–200F, 202A–202E, 2066–2069
-//	invisible      zero-width, soft hyphen, fillers, joiners     U+00AD, 034F, 115F–1160, 17B4–17B5, 180B–180F,
-//	               200B–200D, 2028–2029, 2060–2065, 206A–206F, 3164, FEFF, FFA0, FFF9–FFFB
-//	selectors      variation selectors, which can carry bytes    U+FE00–FE0F, E0100–E01EF
-//	tags           a second, invisible ASCII                     U+E0000–E007F
-//	private        private use, which has no meaning here        U+E000–F8FF, F0000–FFFFD, 100000–10FFFD
-//
-// Taking out the joiners splits some emoji and changes the look of some scripts; what is left can be read by
-// everybody.
-var removed = &unicode.RangeTable{ //nolint:gochecknoglobals // a table, never changed
-	R16: []unicode.Range16{
-		{Lo: 0x0000, Hi: 0x0008, Stride: 1}, {Lo: 0x000b, Hi: 0x000c, Stride: 1}, {Lo: 0x000e, Hi: 0x001f, Stride: 1},
-		{Lo: 0x007f, Hi: 0x009f, Stride: 1}, {Lo: 0x00ad, Hi: 0x00ad, Stride: 1}, {Lo: 0x034f, Hi: 0x034f, Stride: 1},
-		{Lo: 0x061c, Hi: 0x061c, Stride: 1}, {Lo: 0x115f, Hi: 0x1160, Stride: 1}, {Lo: 0x17b4, Hi: 0x17b5, Stride: 1},
-		{Lo: 0x180b, Hi: 0x180f, Stride: 1}, {Lo: 0x200b, Hi: 0x200f, Stride: 1}, {Lo: 0x2028, Hi: 0x202e, Stride: 1},
-		{Lo: 0x2060, Hi: 0x206f, Stride: 1}, {Lo: 0x3164, Hi: 0x3164, Stride: 1}, {Lo: 0xe000, Hi: 0xf8ff, Stride: 1},
-		{Lo: 0xfe00, Hi: 0xfe0f, Stride: 1}, {Lo: 0xfeff, Hi: 0xfeff, Stride: 1}, {Lo: 0xffa0, Hi: 0xffa0, Stride: 1},
-		{Lo: 0xfff0, Hi: 0xfffb, Stride: 1},
-	},
-	R32: []unicode.Range32{
-		{Lo: 0xe0000, Hi: 0xe0fff, Stride: 1}, {Lo: 0xf0000, Hi: 0xffffd, Stride: 1}, {Lo: 0x100000, Hi: 0x10fffd, Stride: 1},
-	},
-	LatinOffset: 5,
-}
-
-// Text returns s without the runes of the table above and without terminal escape sequences (ECMA-48 CSI, OSC
-// and the two-byte forms). Invalid UTF-8 becomes U+FFFD. Scrubbing twice changes nothing.
-func Text(s string) string {
-	if clean(s) {
-		return s
-	}
-	var b strings.Builder
-	b.Grow(len(s))
-	for len(s) > 0 {
-		if n := escapeSequence(s); n > 0 {
-			s = s[n:]
-			continue
-		}
-		r, size := utf8.DecodeRuneInString(s)
-		if !unicode.Is(removed, r) {
-			b.WriteRune(r)
-		}
-		s = s[size:]
-	}
-	return b.String()
-}
-
-func clean(s string) bool {
-	for _, r := range s {
-		if r == utf8.RuneError || unicode.Is(removed, r) {
-			return false
-		}
-	}
-	return true
-}
 
 const (
-	escape = 0x1b
-	bell   = 0x07
+	// maxPasses bounds the passes over one text. One finds everything in ordinary text and a second confirms it;
+	// secrets that touch each other can need another one.
+	maxPasses = 5
+	// maxNumbered bounds the secrets of one answer that are told apart. Those beyond are redacted without a number.
+	maxNumbered = 4096
+
+	markerStart = "[redacted:"
+	markerEnd   = ']'
+	// unsettled is the id of a text that still changed in the last pass: nothing of it is shown.
+	unsettled = "unsettled"
 )
 
-// escapeSequence returns the length of the sequence that s begins with, or 0. One that does not end keeps its
-// text: only its introducer goes.
-func escapeSequence(s string) int {
-	if s[0] != escape || len(s) < 2 || s[1] <= escape || s[1] >= utf8.RuneSelf {
-		return 0
-	}
-	switch s[1] {
-	case '[': // CSI: parameters and intermediates 0x20–0x3f, a final byte 0x40–0x7e
-		for i := 2; i < len(s); i++ {
-			if s[i] >= 0x40 && s[i] <= 0x7e {
-				return i + 1
-			}
-			if s[i] < 0x20 || s[i] > 0x3f {
-				break
-			}
+// A Scrubber scrubs the texts of one answer. A secret becomes [redacted:ID#N], the same one wherever it stands in
+// the answer, so that a reader sees that two places hold the same secret and not which. It remembers hashes under a
+// key of its own, no secrets. It may not be used by two goroutines at once.
+type Scrubber struct {
+	matcher *matcher
+	seed    maphash.Seed
+	markers map[uint64]string // of a secret's hash
+	counts  map[string]int    // of secrets seen, by id
+}
+
+// New returns a Scrubber for one answer.
+func New() *Scrubber {
+	return &Scrubber{matcher: compiled(), seed: maphash.MakeSeed(), markers: map[uint64]string{}, counts: map[string]int{}}
+}
+
+// Text returns s as one Scrubber of its own would: for a text that is a whole answer.
+func Text(s string) string { return New().Text(s) }
+
+// Text returns text without characters that must not be shown and with its secrets redacted. What it returns is
+// valid UTF-8 in which it finds nothing: scrubbing twice changes nothing.
+func (s *Scrubber) Text(text string) string {
+	text = characters(text)
+	for range maxPasses {
+		next, changed := s.pass(text)
+		if !changed {
+			return text
 		}
-	case ']', 'P', '^', '_', 'X': // OSC and its like, ended by BEL or ST
-		for i := 2; i < len(s); i++ {
-			if s[i] == bell {
-				return i + 1
-			}
-			if s[i] == escape && i+1 < len(s) && s[i+1] == '\\' {
-				return i + 2
-			}
-			if s[i] == '\n' {
-				break
-			}
-		}
+		text = next
 	}
-	return 2
+	return markerStart + unsettled + string(markerEnd)
+}
+
+// Member returns value as Text does, and redacts it also if it is what a JSON object calls name and the name says
+// that it is a secret.
+func (s *Scrubber) Member(name, value string) string {
+	value = characters(value)
+	if h, ok := s.matcher.member(name, value); ok {
+		value = value[:h.from] + s.marker(h.format.id, value[h.from:h.to]) + value[h.to:]
+	}
+	return s.Text(value)
+}
+
+// pass redacts what one pass over the text finds.
+func (s *Scrubber) pass(text string) (string, bool) {
+	var out strings.Builder
+	sc := scan{matcher: s.matcher, text: text}
+	for {
+		done := sc.done
+		h, ok := sc.next()
+		if !ok {
+			break
+		}
+		if out.Len() == 0 {
+			out.Grow(len(text))
+		}
+		out.WriteString(text[done:h.from])
+		out.WriteString(s.marker(h.format.id, text[h.from:h.to]))
+	}
+	if sc.done == 0 {
+		return text, false
+	}
+	out.WriteString(text[sc.done:])
+	return out.String(), true
+}
+
+// marker returns what is shown for a secret.
+func (s *Scrubber) marker(id, secret string) string {
+	hash := maphash.String(s.seed, secret)
+	if marker, ok := s.markers[hash]; ok {
+		return marker
+	}
+	if len(s.markers) == maxNumbered {
+		return markerStart + id + string(markerEnd)
+	}
+	s.counts[id]++
+	marker := markerStart + id + "#" + strconv.Itoa(s.counts[id]) + string(markerEnd)
+	s.markers[hash] = marker
+	return marker
 }

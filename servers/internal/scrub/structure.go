@@ -1,0 +1,260 @@
+package scrub
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+)
+
+const (
+	maxHeaderPart = 8 << 10  // bytes of a JWT's header
+	maxPEM        = 64 << 10 // bytes of a private key in PEM
+	maxLabel      = 64       // bytes of a PEM label
+	maxUserinfo   = 1 << 10  // bytes of a URL's userinfo
+	minArmor      = 16       // bytes of a line that is part of a key
+	minURLToken   = 16       // bytes of a user that is a token
+
+	privateKeyLabel = "PRIVATE KEY"
+	dashes          = "-----"
+)
+
+// base64URLSet holds the bytes of a JWT's parts.
+var base64URLSet = newByteSet(base64URL) //nolint:gochecknoglobals // an alphabet, never changed
+
+// jwt finds three base64url parts (or five: RFC 7516) of which the first is a JSON object with an algorithm.
+func (sc *scan) jwt(at int) (from, to int, ok bool) {
+	text := sc.text
+	if !leftEdge(text, at) || at > 0 && (text[at-1] == '-' || text[at-1] == '_') {
+		return 0, 0, false // one look at a run of such bytes, however often it could begin
+	}
+	end := at
+	var ends []int
+	for len(ends) < 5 {
+		for end < len(text) && base64URLSet[text[end]] {
+			end++
+		}
+		ends = append(ends, end)
+		if len(ends) == 1 && (end-at > maxHeaderPart || end == len(text) || text[end] != '.' || !joseHeader(text[at:end])) {
+			return 0, 0, false
+		}
+		if end == len(text) || text[end] != '.' {
+			break
+		}
+		end++
+	}
+	switch {
+	case len(ends) < 3:
+		return 0, 0, false
+	case len(ends) < 5:
+		return at, ends[2], true
+	default:
+		return at, ends[4], true
+	}
+}
+
+// joseHeader says whether s is what a JWT begins with.
+func joseHeader(s string) bool {
+	plain, err := base64.RawURLEncoding.DecodeString(s)
+	if err != nil {
+		return false
+	}
+	var header struct {
+		Algorithm *string `json:"alg"`
+	}
+	return json.Unmarshal(plain, &header) == nil && header.Algorithm != nil
+}
+
+// privateKey finds a private key in PEM, on lines of its own or in a string with escaped breaks. Where the end is
+// missing it takes the lines that look like a key's.
+func (sc *scan) privateKey(at int) (from, to int, ok bool) {
+	text := sc.text
+	label, ok := pemLabel(text[at+len(dashes+"BEGIN "):])
+	if !ok {
+		return 0, 0, false
+	}
+	body := at + len(dashes+"BEGIN ") + len(label) + len(dashes)
+	window := text[body:min(len(text), body+maxPEM)]
+	if i := strings.Index(window, dashes); i >= 0 && strings.HasPrefix(window[i:], dashes+"END ") {
+		end := body + i + len(dashes+"END ")
+		for end < len(text) && (isUpper(text[end]) || isDigit(text[end]) || text[end] == ' ') {
+			end++
+		}
+		for n := 0; n < len(dashes) && end < len(text) && text[end] == '-'; n++ {
+			end++
+		}
+		return at, end, hasArmor(window[:i])
+	}
+	n := armorEnd(window)
+	return at, body + n, n > 0
+}
+
+// hasArmor says whether s holds a line of a key, whatever a log put before it.
+func hasArmor(s string) bool {
+	run := 0
+	for i := range len(s) {
+		if !isBase64(s[i]) {
+			run = 0
+		} else if run++; run == minArmor {
+			return true
+		}
+	}
+	return false
+}
+
+// pemLabel returns the label that s begins with, if it is a private key's.
+func pemLabel(s string) (string, bool) {
+	label, _, ok := strings.Cut(s[:min(len(s), maxLabel)], dashes)
+	return label, ok && strings.Contains(label, privateKeyLabel)
+}
+
+// armorEnd returns where the lines at the beginning of s end that look like a key's, or 0.
+func armorEnd(s string) int {
+	end, i := 0, 0
+	for i < len(s) {
+		start := i
+		for i < len(s) && isBase64(s[i]) {
+			i++
+		}
+		switch word := s[start:i]; {
+		case word != "" && i < len(s) && (s[i] == ':' || s[i] == '-') && end == 0: // Proc-Type: 4,ENCRYPTED
+			for i < len(s) && s[i] != '\n' && s[i] != '\\' {
+				i++
+			}
+		case len(word) >= minArmor:
+			end = i
+		case word != "":
+			if end > 0 && (i == len(s) || strings.IndexByte("\r\n\\\"'", s[i]) >= 0) { // the last line
+				end = i
+			}
+			return end
+		case s[i] == '\\':
+			for i < len(s) && s[i] == '\\' {
+				i++
+			}
+			if i < len(s) && strings.IndexByte(breaks, s[i]) >= 0 {
+				i++
+			}
+		case strings.IndexByte(" \t\r\n\"',|", s[i]) >= 0:
+			i++
+		default:
+			return end
+		}
+	}
+	return end
+}
+
+func isBase64(c byte) bool { return isAlphanumeric(c) || c == '+' || c == '/' || c == '=' }
+
+// pemInString finds a private key in PEM that is all of a string, as Google's key files have it.
+func pemInString(s string) (from, to int, ok bool) {
+	label, ok := pemLabel(strings.TrimPrefix(s, dashes+"BEGIN "))
+	return 0, len(s), ok && strings.HasPrefix(s, dashes+"BEGIN ") && strings.Contains(s[len(label):], dashes+"END ")
+}
+
+// userinfo finds the password in scheme://user:password@host, and a user that is a token.
+func (sc *scan) userinfo(at int) (from, to int, ok bool) {
+	if at == 0 || !isAlphanumeric(sc.text[at-1]) {
+		return 0, 0, false
+	}
+	start := at + len("://")
+	window := sc.text[start:min(len(sc.text), start+maxUserinfo)]
+	if strings.IndexByte(window, '@') < 0 {
+		return 0, 0, false
+	}
+	authority := before(window, urlEnds+"/?#")
+	user, password, found := strings.Cut(authority, ":")
+	if last := strings.LastIndexByte(authority, '@'); last >= 0 {
+		if last > len(user) {
+			password = authority[len(user)+1 : last]
+		} else { // a user alone
+			user, password = authority[:last], ""
+		}
+	} else { // a password with a slash in it; else a port or a path
+		if !found || strings.Trim(password, digits09) == "" {
+			return 0, 0, false
+		}
+		password, _, found = strings.Cut(before(window, urlEnds)[len(user)+1:], "@")
+		if !found || strings.ContainsAny(password, ",[") {
+			return 0, 0, false
+		}
+	}
+	if strings.ContainsAny(user, "[,") {
+		return 0, 0, false
+	}
+	if password == "" || password == oauthBasic {
+		return start, start + len(user), len(user) >= minURLToken && looksRandom(user)
+	}
+	if sc.markerLen(password) > 0 || template(password) || strings.Trim(password, "*xX•.…") == "" {
+		return 0, 0, false
+	}
+	from = start + len(user) + 1
+	return from, from + len(password), true
+}
+
+// oauthBasic stands for a password where the user is the secret.
+const oauthBasic = "x-oauth-basic"
+
+// urlEnds holds bytes that stand in no URL, even in a careless one.
+const urlEnds = " \t\r\n\"'`<>\\"
+
+// before returns s as far as the first of the bytes.
+func before(s, bytes string) string {
+	if i := strings.IndexAny(s, bytes); i >= 0 {
+		return s[:i]
+	}
+	return s
+}
+
+// authSchemes are those of the Authorization header whose credentials are one word; those whose credentials are a
+// list of parameters end in "…".
+var authSchemes = []string{ //nolint:gochecknoglobals // a table, never changed
+	"Basic", "Bearer", "Token", "ApiKey", "Api-Key", "Key", "Negotiate", "NTLM", "Kerberos", "Splunk", "GenieKey", "SSWS", "PRIVATE-TOKEN", "JWT",
+	"Digest…", "OAuth…", "Hawk…", "Signature…", "AWS4-HMAC-SHA256…", "SharedKey…", "HMAC…",
+}
+
+// credentials finds what follows the scheme in an Authorization header.
+func credentials(s string) (from, to int, ok bool) {
+	first, rest, several := strings.Cut(s, " ")
+	if !several {
+		return 0, len(first), looksRandom(first)
+	}
+	for _, scheme := range authSchemes {
+		scheme, list := strings.CutSuffix(scheme, "…")
+		if !strings.EqualFold(first, scheme) {
+			continue
+		}
+		from = len(s) - len(strings.TrimLeft(rest, blank))
+		to = len(s)
+		if !list {
+			if i := strings.IndexAny(s[from:], blank); i >= 0 {
+				to = from + i
+			}
+		}
+		word := s[from:to]
+		prose := to < len(s) && strings.IndexFunc(word, isNoProse) < 0
+		return from, to, len(word) >= minLiteral && !prose && !template(word) && strings.Trim(word, "*xX.…") != "" && !strings.EqualFold(word, "token")
+	}
+	return 0, len(first), looksRandom(first)
+}
+
+// cookies finds all of a Cookie header: name=value, more after semicolons.
+func cookies(s string) (from, to int, ok bool) {
+	for to < len(s) && (!isBlank(s[to]) || to > 0 && s[to-1] == ';') {
+		to++
+	}
+	to = len(strings.TrimRight(s[:to], " ;,)}"))
+	_, first, ok := strings.Cut(s[:to], "=")
+	return 0, to, ok && len(first) >= minLiteral && !template(first)
+}
+
+// setCookie finds the value in a Set-Cookie header: attributes may be read.
+func setCookie(s string) (from, to int, ok bool) {
+	pair, _, _ := strings.Cut(s, ";")
+	named, secret, ok := strings.Cut(pair, "=")
+	if !ok || strings.ContainsAny(named, blank) {
+		return 0, 0, false
+	}
+	secret, _, _ = strings.Cut(secret, " ")
+	from = len(named) + 1
+	return from, from + len(secret), len(secret) >= minLiteral && secret != "deleted" && !template(secret)
+}
