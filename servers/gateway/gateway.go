@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/audit"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/confine"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/listen"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpserver"
 )
@@ -64,6 +65,15 @@ func (g *gateway) gate(mcpserver.Env) (mcpserver.Gate, error) {
 		Open:      g.open,
 		Healthy:   func() error { return g.log.Healthy() },
 	}, nil
+}
+
+// needs are the audit log's folder and the sockets of the servers.
+func (g *gateway) needs() confine.Rules {
+	rules := confine.Rules{Write: []string{g.auditDir}}
+	for _, up := range g.upstreams {
+		rules.Connect = append(rules.Connect, up.address.Path)
+	}
+	return rules
 }
 
 // open opens the audit log and starts to watch the upstreams.

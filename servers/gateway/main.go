@@ -20,6 +20,7 @@ func program() mcpserver.Program {
 		Flags:   g.flags,
 		Tools:   g.tools,
 		Gate:    g.gate,
+		Needs:   g.needs,
 		Commands: map[string]func(context.Context, []string, io.Writer, io.Writer) error{
 			"lock":         lockCommand,
 			"agents":       agentsCommand,

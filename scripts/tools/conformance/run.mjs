@@ -59,7 +59,8 @@ async function must(program, args, options) {
 async function start(name, address, ...flags) {
 	const log = join(scratch, `${name}.log`)
 	const stderr = openSync(log, 'a')
-	const child = spawn(join(scratch, name), [`--listen=${address}`, ...flags], { stdio: ['ignore', 'ignore', stderr] })
+	// CI runs as root, which a server refuses to serve as.
+	const child = spawn(join(scratch, name), [`--listen=${address}`, '--allow-unisolated', ...flags], { stdio: ['ignore', 'ignore', stderr] })
 	closeSync(stderr)
 	started.push(child)
 	const deadline = Date.now() + startTimeout
@@ -141,7 +142,7 @@ async function test(name, flags, tokens, token) {
 	}
 	const expected = await toolNames(url)
 	const http = [`http://127.0.0.1:${port}/mcp`, '--transport', 'http', '--header', `Authorization: Bearer ${token}`]
-	const stdio = ['--transport', 'stdio', '--', join(scratch, name), '--listen=stdio']
+	const stdio = ['--transport', 'stdio', '--', join(scratch, name), '--listen=stdio', '--allow-unisolated']
 	for (const era of ['legacy', 'modern']) {
 		report(`${name} ${era} inspector, http`, await inspect(expected, era, ...http))
 		if (name === gateway) continue // it asks who is calling, and so does not serve standard input

@@ -21,6 +21,7 @@
 package confine
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"strconv"
@@ -93,4 +94,18 @@ func (r Report) LogValue() slog.Value {
 		slog.String("calls", strconv.Itoa(len(r.Filter.Allowed))+" allowed, "+strconv.Itoa(len(r.Filter.Limited))+" limited"),
 		slog.Any("gaps", r.Gaps),
 	)
+}
+
+// ApplyAndLog is [Apply], with the report as one line of the log: a warning if the kernel leaves gaps.
+func ApplyAndLog(ctx context.Context, rules Rules, logger *slog.Logger) error {
+	report, err := Apply(rules)
+	if err != nil {
+		return err
+	}
+	level := slog.LevelInfo
+	if len(report.Gaps) > 0 {
+		level = slog.LevelWarn
+	}
+	logger.LogAttrs(ctx, level, "confined", slog.Any("confine", report))
+	return nil
 }

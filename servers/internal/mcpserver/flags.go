@@ -23,6 +23,8 @@ type options struct {
 	caFile      string
 	workspace   string
 	logLevel    slog.Level
+
+	allowUnisolated bool
 }
 
 type stringList []string
@@ -46,6 +48,9 @@ func (p Program) parse(command string, args []string, stderr io.Writer, rest *[]
 	set.Var(&o.allowHosts, "allow-host", "with --egress direct: HOST[:PORT][=CIDR,…] that may be reached; without CIDRs at public addresses only (repeatable)")
 	set.StringVar(&o.caFile, "ca-file", "", "PEM file of certificate authorities to trust instead of the built-in ones")
 	set.StringVar(&o.workspace, "workspace", "", "folder that tools may read below")
+	if command == "serve" {
+		set.BoolVar(&o.allowUnisolated, "allow-unisolated", false, "serve even as root, with capabilities, or with a container engine's socket in reach; logged")
+	}
 	level := slog.LevelWarn
 	if command == "serve" {
 		level = slog.LevelInfo // the audit records of a server without a log of its own

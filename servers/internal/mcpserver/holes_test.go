@@ -2,6 +2,7 @@ package mcpserver
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -26,6 +27,8 @@ type peer struct {
 	client  *http.Client
 	records func() int // how many requests left a trace
 	started <-chan struct{}
+
+	patience time.Duration // how long send waits for an answer
 }
 
 // slowTool runs until its context ends or the test does, and says when it began.
@@ -112,7 +115,7 @@ func serveOn(t *testing.T, handler http.Handler) peer {
 // send posts a legacy request and returns what came back, or status 0 if nothing does for a while.
 func (p peer) send(t *testing.T, method, body string, change func(*http.Request)) (int, string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), cmp.Or(p.patience, time.Minute))
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, method, p.url, strings.NewReader(body))
 	if err != nil {
@@ -160,6 +163,7 @@ func TestHolesOverHTTP(t *testing.T) {
 			return status == http.StatusRequestEntityTooLarge
 		},
 		"a tool has a deadline": func(t *testing.T, p peer) bool {
+			p.patience = 5 * time.Second
 			status, _ := p.send(t, "POST", legacyCall("stuck", "{}"), nil)
 			return status == http.StatusOK
 		},

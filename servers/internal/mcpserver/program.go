@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/confine"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/egresspolicy"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/outbound"
@@ -37,8 +38,13 @@ type Program struct {
 	Gate func(env Env) (Gate, error)
 	// Check makes the frame of the check subcommand; nil where there is none.
 	Check func(env Env) finding.Checker
+	// Needs are the paths that serving needs beside those of the common flags: folders that it writes to, sockets that it
+	// connects to. It is asked after Tools; nil is none.
+	Needs func() confine.Rules
 	// Commands are subcommands of the server's own, by name. They get the arguments after it.
 	Commands map[string]func(ctx context.Context, args []string, stdout, stderr io.Writer) error
+
+	isolated bool // the process is ours: serve refuses to run with privileges, and gives up what it does not need
 }
 
 // Env is what a server gets to make its tools of.
@@ -62,13 +68,14 @@ var errUsage = errors.New("usage")
 // Main is the whole life of a server's process.
 func Main(p Program) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	p.isolated = true
 	code := p.Run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr) //nolint:forbidigo // the one place that hands out standard output
 	stop()
 	os.Exit(code)
 }
 
-// Run is Main without the process: it returns the exit code, 0 for done, 1 for a failure that stderr tells, 2 for a
-// wrong command line. It serves until ctx ends.
+// Run is Main without the process, which it neither confines nor judges: it returns the exit code, 0 for done, 1 for a
+// failure that stderr tells, 2 for a wrong command line. It serves until ctx ends.
 func (p Program) Run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.Writer) int {
 	command := "serve"
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {

@@ -12,12 +12,15 @@ import (
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/scrub"
 )
 
-// scrubJSON returns value, one JSON value, with every string made safe to show, names of members included.
+// scrubJSON returns value, one JSON value, with every string made safe to show, names of members included. A secret has
+// the same mark wherever in value it stands.
 func scrubJSON(value json.RawMessage) (json.RawMessage, error) {
 	dec := jsontext.NewDecoder(bytes.NewReader(value))
 	var out bytes.Buffer
 	out.Grow(len(value))
 	enc := jsontext.NewEncoder(&out)
+	scrubber := scrub.New()
+	member := "" // the name of the member whose value comes
 	for {
 		token, err := dec.ReadToken()
 		if errors.Is(err, io.EOF) {
@@ -33,7 +36,17 @@ func scrubJSON(value json.RawMessage) (json.RawMessage, error) {
 			return nil, errors.New("a number that no 64-bit float holds")
 		}
 		if token.Kind() == '"' {
-			token = jsontext.String(scrub.Text(token.String()))
+			text := token.String()
+			kind, length := dec.StackIndex(dec.StackDepth())
+			switch {
+			case kind == '{' && length%2 == 1:
+				member = text
+				token = jsontext.String(scrubber.Text(text))
+			case kind == '{':
+				token = jsontext.String(scrubber.Member(member, text))
+			default:
+				token = jsontext.String(scrubber.Text(text))
+			}
 		}
 		if err := enc.WriteToken(token); err != nil {
 			return nil, err

@@ -9,8 +9,11 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"strings"
 
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/confine"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/listen"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/outbound"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/version"
 )
 
@@ -26,6 +29,9 @@ func (p Program) serve(ctx context.Context, args []string, stdin *os.File, stdou
 	}
 	env, err := p.env(o, stderr)
 	if err != nil {
+		return err
+	}
+	if err := p.refusePrivileges(ctx, o, env.Logger); err != nil {
 		return err
 	}
 	spec := resolveListen(o.listen, stdin)
@@ -45,6 +51,9 @@ func (p Program) serve(ctx context.Context, args []string, stdin *os.File, stdou
 	if spec == stdio {
 		line, err := newPipeline(p, version.String(), tools, gate, env.Logger)
 		if err != nil {
+			return err
+		}
+		if err := p.confine(ctx, o, env.Logger); err != nil {
 			return err
 		}
 		env.Logger.LogAttrs(ctx, slog.LevelInfo, "serving", slog.String("listen", spec), slog.String("version", version.String()))
@@ -73,11 +82,52 @@ func (p Program) serve(ctx context.Context, args []string, stdin *os.File, stdou
 	if err != nil {
 		return err
 	}
+	if err := p.confine(ctx, o, env.Logger); err != nil {
+		return err
+	}
 	if fresh != "" {
 		printToken(stderr, p.Name, fresh)
 	}
 	env.Logger.LogAttrs(ctx, slog.LevelInfo, "serving", slog.String("listen", address.String()), slog.String("version", version.String()))
 	return newHTTPEdge(line, address.Network, accepted, o.serverNames).serve(ctx, listener)
+}
+
+// refusePrivileges fails where the process has more than serving needs, unless the operator insists.
+func (p Program) refusePrivileges(ctx context.Context, o options, logger *slog.Logger) error {
+	if !p.isolated {
+		return nil
+	}
+	reasons := confine.Unisolated()
+	if len(reasons) == 0 {
+		return nil
+	}
+	if !o.allowUnisolated {
+		return fmt.Errorf("refusing to serve: %s (--allow-unisolated serves all the same)", strings.Join(reasons, "; "))
+	}
+	logger.LogAttrs(ctx, slog.LevelWarn, "serving unisolated", slog.Any("reasons", reasons))
+	return nil
+}
+
+// confine gives up, for good, whatever serving does not need. It comes when everything is open.
+func (p Program) confine(ctx context.Context, o options, logger *slog.Logger) error {
+	if !p.isolated {
+		return nil
+	}
+	var rules confine.Rules
+	if p.Needs != nil {
+		rules = p.Needs()
+	}
+	for _, path := range []string{o.workspace, o.tokens} {
+		if path != "" {
+			rules.Read = append(rules.Read, path)
+		}
+	}
+	rules.Network = o.egress == outbound.Direct
+	if address, err := listen.Parse(o.egress); err == nil && address.Network == listen.Unix {
+		rules.Connect = append(rules.Connect, address.Path)
+	}
+	rules.LandlockOptional, rules.FilterOptional = true, o.allowUnisolated
+	return confine.ApplyAndLog(ctx, rules, logger)
 }
 
 // resolveListen says what auto stands for.

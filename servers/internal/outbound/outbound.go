@@ -43,7 +43,8 @@ const (
 	idleTimeout       = time.Second      // of a connection that its call may use again
 )
 
-const direct = "direct"
+// Direct is the Config.Egress of a server that dials by itself.
+const Direct = "direct"
 
 // Config says how a server gets out.
 type Config struct {
@@ -56,7 +57,7 @@ type Config struct {
 type Client struct {
 	socket   *listen.Address // nil in direct mode
 	allow    []egresspolicy.Rule
-	roots    *x509.CertPool // nil: the system's
+	roots    *x509.CertPool
 	sessions tls.ClientSessionCache
 	resolver egresspolicy.Resolver // direct mode only
 	stray    *http.Transport       // for requests that belong to no call
@@ -65,7 +66,7 @@ type Client struct {
 // New checks c and returns the client.
 func New(c Config) (*Client, error) {
 	client := &Client{sessions: tls.NewLRUClientSessionCache(maxSessions)}
-	if c.Egress == direct {
+	if c.Egress == Direct {
 		client.allow = slices.Clone(c.Allow)
 		client.resolver = &net.Resolver{PreferGo: true}
 	} else {
@@ -78,18 +79,26 @@ func New(c Config) (*Client, error) {
 		}
 		client.socket = &address
 	}
-	if c.CAFile != "" {
-		roots, err := readRoots(c.CAFile)
-		if err != nil {
-			return nil, err
-		}
-		client.roots = roots
+	roots, err := readRoots(c.CAFile)
+	if err != nil {
+		return nil, err
 	}
+	client.roots = roots
 	client.stray = client.newTransport()
 	return client, nil
 }
 
+// readRoots returns the system's roots, and those of file if one is named. They are read at start: a confined process
+// opens no files later.
 func readRoots(file string) (*x509.CertPool, error) {
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		// A machine without roots of its own has just the operator's.
+		roots = x509.NewCertPool()
+	}
+	if file == "" {
+		return roots, nil
+	}
 	f, err := os.Open(file) //nolint:gosec // the operator names the file on the command line
 	if err != nil {
 		return nil, fmt.Errorf("CA file: %w", err)
@@ -98,11 +107,6 @@ func readRoots(file string) (*x509.CertPool, error) {
 	pem, err := limit.ReadAll(f, maxCAFile)
 	if err != nil {
 		return nil, fmt.Errorf("CA file %s: %w", file, err)
-	}
-	roots, err := x509.SystemCertPool()
-	if err != nil {
-		// A machine without roots of its own has just the operator's.
-		roots = x509.NewCertPool()
 	}
 	if !roots.AppendCertsFromPEM(pem) {
 		return nil, fmt.Errorf("CA file %s holds no PEM certificate", file)
