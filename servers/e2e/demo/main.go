@@ -10,7 +10,6 @@ import (
 	"time"
 )
 
-
 const patience = 30 * time.Second
 
 func main() {
