@@ -54,6 +54,7 @@ lint: ## linters, and whether the lock file and go.mod are up to date
 .PHONY: bench
 bench: ## ratios, from one run: the pipeline beside bare mcp-go and net/http alone
 	@go test -run '^$$' -bench Pipeline -benchtime 1x ./servers/internal/mcpserver
+	@go test -run '^$$' -bench Processes -benchtime 1x ./servers/e2e/processes
 
 .PHONY: conformance
 conformance: ## the protocol's own conformance suite and inspector against every server; needs npm

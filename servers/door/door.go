@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/confine"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/listen"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/relay"
 )
@@ -20,7 +21,6 @@ const (
 	dialTimeout    = 5 * time.Second
 	idleTimeout    = 5 * time.Minute // without a byte in either direction
 	shutdownGrace  = 3 * time.Second // for open connections when the process is told to stop
-	acceptRetry    = 100 * time.Millisecond
 )
 
 // errStopping is why connections end when the process is told to stop.
@@ -29,12 +29,13 @@ var errStopping = errors.New("door is stopping")
 // addresses are where a door listens and where it leads.
 type addresses struct {
 	listen, to listen.Address
-	health     *listen.Address // nil: none
+	health     listen.Address // zero: none
 }
 
 // door carries bytes from a TCP port to a Unix socket.
 type door struct {
 	logger      *slog.Logger
+	sandbox     confine.Sandbox
 	limits      limits
 	unreachable atomic.Bool // whether the last dial failed, so that a gateway that is down is one line in the log
 }
@@ -45,29 +46,36 @@ type limits struct {
 	idleTimeout, shutdownGrace time.Duration
 }
 
-func newDoor(logger *slog.Logger) *door {
-	return &door{logger: logger, limits: limits{maxConnections, idleTimeout, shutdownGrace}}
+func newDoor(logger *slog.Logger, sandbox confine.Sandbox) *door {
+	return &door{logger: logger, sandbox: sandbox, limits: limits{maxConnections, idleTimeout, shutdownGrace}}
 }
 
-// run opens the port, and the health socket after it, and carries until ctx ends. Open connections then have the grace.
+// run opens the port, and the health socket after it, gives up what carrying does not need, and carries until ctx
+// ends. Open connections then have the grace.
 func (d *door) run(ctx context.Context, at addresses) error {
 	l, err := listen.Listen(ctx, at.listen)
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
 	}
 	defer func() { _ = l.Close() }()
-	var open sync.WaitGroup
-	if at.health != nil {
-		healthListener, err := listen.Listen(ctx, *at.health)
-		if err != nil {
+	var healthListener net.Listener
+	if at.health != (listen.Address{}) {
+		if healthListener, err = listen.Listen(ctx, at.health); err != nil {
 			return fmt.Errorf("--health: %w", err)
 		}
-		open.Go(func() { listen.ServeHealth(ctx, healthListener) })
+		defer func() { _ = healthListener.Close() }()
+	}
+	if err := d.sandbox.Enter(ctx, confine.Rules{Connect: []string{at.to.Path}, Splice: true}, d.logger); err != nil {
+		return err
 	}
 
 	// Connections outlive ctx by the grace.
 	connections, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer end(errStopping)
+	var open sync.WaitGroup
+	if healthListener != nil {
+		open.Go(func() { listen.ServeHealth(ctx, healthListener) })
+	}
 	d.logger.LogAttrs(ctx, slog.LevelInfo, "serving", slog.String("listen", "tcp://"+l.Addr().String()), slog.String("to", at.to.String()))
 	d.accept(ctx, connections, l, at.to, &open)
 	d.logger.LogAttrs(connections, slog.LevelInfo, "stopping")
@@ -77,37 +85,25 @@ func (d *door) run(ctx context.Context, at addresses) error {
 	return nil
 }
 
-// accept takes a connection whenever a slot is free, until ctx ends.
+// accept takes connections until ctx ends, and waits with the next one while every slot is taken.
 func (d *door) accept(ctx, connections context.Context, l net.Listener, to listen.Address, open *sync.WaitGroup) {
-	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
-	defer stop()
 	slots := make(chan struct{}, d.limits.connections)
-	for {
+	report := func(err error) {
+		d.logger.LogAttrs(ctx, slog.LevelError, "cannot accept", slog.String("error", err.Error()))
+	}
+	listen.Accept(ctx, l, report, func(conn net.Conn) {
 		select {
 		case slots <- struct{}{}:
 		case <-ctx.Done():
+			_ = conn.Close()
 			return
-		}
-		conn, err := l.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if err != nil {
-			d.logger.LogAttrs(ctx, slog.LevelError, "cannot accept", slog.String("error", err.Error()))
-			<-slots
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(acceptRetry):
-			}
-			continue
 		}
 		open.Go(func() {
 			defer func() { <-slots }()
 			defer func() { _ = conn.Close() }()
 			d.carry(connections, conn, to)
 		})
-	}
+	})
 }
 
 func (d *door) carry(ctx context.Context, conn net.Conn, to listen.Address) {

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/confine"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/daemon"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/listen"
 )
 
@@ -51,7 +53,7 @@ func open(t *testing.T, path string, set func(*limits)) *opened {
 		log:    new(buffer),
 		done:   make(chan error, 1),
 	}
-	d := newDoor(slog.New(slog.NewJSONHandler(o.log, nil)))
+	d := newDoor(slog.New(slog.NewJSONHandler(o.log, nil)), confine.Sandbox{})
 	if set != nil {
 		set(&d.limits)
 	}
@@ -61,7 +63,7 @@ func open(t *testing.T, path string, set func(*limits)) *opened {
 		o.done <- d.run(ctx, addresses{
 			listen: listen.Address{Network: listen.TCP, Path: "127.0.0.1:0"},
 			to:     listen.Address{Network: listen.Unix, Path: path},
-			health: &o.health,
+			health: o.health,
 		})
 	}()
 	for !strings.Contains(o.log.String(), "\n") {
@@ -258,34 +260,34 @@ func TestCommand(t *testing.T) {
 		code int
 		want string
 	}{
-		{"version", exitOK, "door "},
-		{"--help", exitOK, "usage:"},
-		{"version --listen x", exitUsage, "flag provided but not defined"},
-		{"version now", exitUsage, `unexpected argument "now"`},
-		{"open", exitUsage, `unknown command "open"`},
-		{"", exitUsage, "--to is missing"},
-		{"--verbose", exitUsage, "flag provided but not defined: -verbose"},
-		{"--to unix:///g/s now", exitUsage, `unexpected argument "now"`},
-		{"--to tcp://127.0.0.1:4000", exitUsage, "is not unix:///PATH"},
-		{"--to /g/s", exitUsage, "write unix:///PATH"},
-		{"--to unix:///gateway/sock", exitUsage, "has 13 characters, more than 12: door's seccomp profile"},
-		{"serve --to unix:///g/s --listen unix:///l/s", exitUsage, "is not tcp://IP:PORT"},
-		{"--to unix:///g/s --listen tcp://localhost:4000", exitUsage, "is not an IP address"},
-		{"--to unix:///g/s --health tcp://127.0.0.1:1", exitUsage, "is not unix:///PATH"},
-		{"--to unix:///g/s --listen tcp://127.0.0.1:0 --health unix://" + dir + "/none/s", exitFailed, "there is no folder " + dir + "/none"},
-		{"--to unix:///g/s --listen tcp://127.0.0.1:0 --health unix://" + dir + "/f", exitFailed, "is not a socket"},
-		{"--to unix:///g/s --listen tcp://192.0.2.1:1", exitFailed, "--listen: "},
-		{"health --health unix://" + dir + "/s", exitFailed, "no such file"},
-		{"health --to unix:///g/s", exitUsage, "flag provided but not defined"},
+		{"version", daemon.ExitOK, "door "},
+		{"--help", daemon.ExitOK, "usage:"},
+		{"version --listen x", daemon.ExitUsage, "flag provided but not defined"},
+		{"version now", daemon.ExitUsage, `unexpected argument "now"`},
+		{"open", daemon.ExitUsage, `unknown command "open"`},
+		{"", daemon.ExitUsage, "--to is missing"},
+		{"--verbose", daemon.ExitUsage, "flag provided but not defined: -verbose"},
+		{"--to unix:///g/s now", daemon.ExitUsage, `unexpected argument "now"`},
+		{"--to tcp://127.0.0.1:4000", daemon.ExitUsage, "is not unix:///PATH"},
+		{"--to /g/s", daemon.ExitUsage, "write unix:///PATH"},
+		{"--to unix:///gateway/sock", daemon.ExitUsage, "has 13 characters, more than 12: door may connect to nothing but short Unix paths"},
+		{"serve --to unix:///g/s --listen unix:///l/s", daemon.ExitUsage, "is not tcp://IP:PORT"},
+		{"--to unix:///g/s --listen tcp://localhost:4000", daemon.ExitUsage, "is not an IP address"},
+		{"--to unix:///g/s --health tcp://127.0.0.1:1", daemon.ExitUsage, "is not unix:///PATH"},
+		{"--to unix:///g/s --listen tcp://127.0.0.1:0 --health unix://" + dir + "/none/s", daemon.ExitFailed, "there is no folder " + dir + "/none"},
+		{"--to unix:///g/s --listen tcp://127.0.0.1:0 --health unix://" + dir + "/f", daemon.ExitFailed, "is not a socket"},
+		{"--to unix:///g/s --listen tcp://192.0.2.1:1", daemon.ExitFailed, "--listen: "},
+		{"health --health unix://" + dir + "/s", daemon.ExitFailed, "no such file"},
+		{"health --to unix:///g/s", daemon.ExitUsage, "flag provided but not defined"},
 	} {
 		var out bytes.Buffer
-		code := run(t.Context(), strings.Fields(tc.args), &out, &out)
+		code := program().Run(t.Context(), strings.Fields(tc.args), &out, &out)
 		if code != tc.code || !strings.Contains(out.String(), tc.want) {
 			t.Errorf("door %s: exit code %d, want %d, with %q:\n%s", tc.args, code, tc.code, tc.want, &out)
 		}
 	}
 	// Twelve characters are not too many.
-	if a, err := parseTo("unix:///" + strings.Repeat("g", 11)); err != nil || len(a.Path) != maxTo {
-		t.Errorf("%v, %v", a, err)
+	if err := checkTo(listen.Address{Network: listen.Unix, Path: "/" + strings.Repeat("g", maxTo-1)}); err != nil {
+		t.Error(err)
 	}
 }

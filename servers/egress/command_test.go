@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/daemon"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/listen"
 )
 
@@ -29,31 +30,32 @@ func TestCommand(t *testing.T) {
 		code int
 		want string
 	}{
-		{"version", exitOK, "egress "},
-		{"-h", exitOK, "usage:"},
-		{"serve --help", exitOK, "usage:"},
-		{"check-config --policy " + good, exitOK, "a may reach hub.docker.com:443 (tls: sni, addresses: public)\n"},
-		{"check-config --policy policy.yaml", exitOK, "dockerhub may reach hub.docker.com:443 (tls: sni, addresses: public)\n"},
-		{"check-config --policy " + bad, exitFailed, bad + ":3: unknown key preset"},
-		{"check-config --policy " + dir + "/none", exitFailed, "no such file"},
-		{"check-config", exitUsage, "a flag is missing"},
-		{"check-config --policy " + good + " --sockets /s", exitUsage, "flag provided but not defined: -sockets"},
-		{"version 2", exitUsage, `unexpected argument "2"`},
-		{"dial", exitUsage, `unknown command "dial"`},
-		{"", exitUsage, "a flag is missing"},
-		{"--policy " + good, exitUsage, "a flag is missing"},
-		{"--policy " + good + " --sockets " + dir + " now", exitUsage, `unexpected argument "now"`},
-		{"--allow-all", exitUsage, "flag provided but not defined: -allow-all"},
-		{"serve --policy " + bad + " --sockets " + dir, exitFailed, bad + ":3: unknown key preset"},
-		{"--policy " + good + " --sockets " + dir, exitFailed, "the socket of client a: listen on unix://" + dir + "/a/s: there is no folder " + dir + "/a"},
-		{"--policy " + good + " --sockets " + long, exitFailed, "a Unix socket's is at most 107"},
-		{"--policy " + good + " --sockets " + dir + " --health tcp://127.0.0.1:1", exitUsage, "is not a Unix socket"},
-		{"--policy " + good + " --sockets " + dir + " --health /h/s", exitUsage, "write unix:///PATH"},
-		{"health --health unix://" + dir + "/h", exitFailed, "no such file"},
-		{"health --policy " + good, exitUsage, "flag provided but not defined"},
+		{"version", daemon.ExitOK, "egress "},
+		{"-h", daemon.ExitOK, "usage:"},
+		{"serve --help", daemon.ExitOK, "usage:"},
+		{"check-config --policy " + good, daemon.ExitOK, "a may reach hub.docker.com:443 (tls: sni, addresses: public)\n"},
+		{"check-config --policy policy.yaml", daemon.ExitOK, "dockerhub may reach hub.docker.com:443 (tls: sni, addresses: public)\n"},
+		{"check-config --policy " + bad, daemon.ExitFailed, bad + ":3: unknown key preset"},
+		{"check-config --policy " + dir + "/none", daemon.ExitFailed, "no such file"},
+		{"check-config", daemon.ExitUsage, "--policy is missing"},
+		{"check-config --policy " + good + " --sockets /s", daemon.ExitUsage, "flag provided but not defined: -sockets"},
+		{"version 2", daemon.ExitUsage, `unexpected argument "2"`},
+		{"dial", daemon.ExitUsage, `unknown command "dial"`},
+		{"", daemon.ExitUsage, "--sockets is missing"},
+		{"--sockets " + dir, daemon.ExitUsage, "--policy is missing"},
+		{"--policy " + good, daemon.ExitUsage, "--sockets is missing"},
+		{"--policy " + good + " --sockets " + dir + " now", daemon.ExitUsage, `unexpected argument "now"`},
+		{"--allow-all", daemon.ExitUsage, "flag provided but not defined: -allow-all"},
+		{"serve --policy " + bad + " --sockets " + dir, daemon.ExitFailed, bad + ":3: unknown key preset"},
+		{"--policy " + good + " --sockets " + dir, daemon.ExitFailed, "the socket of client a: listen on unix://" + dir + "/a/s: there is no folder " + dir + "/a"},
+		{"--policy " + good + " --sockets " + long, daemon.ExitFailed, "a Unix socket's is at most 107"},
+		{"--policy " + good + " --sockets " + dir + " --health tcp://127.0.0.1:1", daemon.ExitUsage, "is not unix:///PATH"},
+		{"--policy " + good + " --sockets " + dir + " --health /h/s", daemon.ExitUsage, "write unix:///PATH"},
+		{"health --health unix://" + dir + "/h", daemon.ExitFailed, "no such file"},
+		{"health --policy " + good, daemon.ExitUsage, "flag provided but not defined"},
 	} {
 		var out bytes.Buffer
-		code := run(t.Context(), strings.Fields(tc.args), &out, &out)
+		code := program().Run(t.Context(), strings.Fields(tc.args), &out, &out)
 		if code != tc.code || !strings.Contains(out.String(), tc.want) {
 			t.Errorf("egress %s: exit code %d, want %d, with %q:\n%s", tc.args, code, tc.code, tc.want, &out)
 		}
@@ -78,9 +80,9 @@ func TestServe(t *testing.T) {
 		var log bytes.Buffer
 		codes := make(chan int, 1)
 		go func() {
-			codes <- run(ctx, []string{"--policy", policy, "--sockets", dir, "--health", health}, &log, &log)
+			codes <- program().Run(ctx, []string{"--policy", policy, "--sockets", dir, "--health", health}, &log, &log)
 		}()
-		for run(t.Context(), []string{"health", "--health", health}, &bytes.Buffer{}, &bytes.Buffer{}) != exitOK {
+		for program().Run(t.Context(), []string{"health", "--health", health}, &bytes.Buffer{}, &bytes.Buffer{}) != daemon.ExitOK {
 			select {
 			case code := <-codes:
 				t.Fatalf("egress ended with %d: %s", code, &log)
@@ -102,7 +104,7 @@ func TestServe(t *testing.T) {
 			conn.Close()
 		}
 		cancel()
-		if code := <-codes; code != exitOK {
+		if code := <-codes; code != daemon.ExitOK {
 			t.Errorf("exit code %d: %s", code, &log)
 		}
 	}

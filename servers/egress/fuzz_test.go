@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/confine"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/egresspolicy"
 )
 
@@ -94,7 +95,7 @@ func FuzzExchange(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in string) {
 		in = strings.ReplaceAll(in, "PORT", itoa(port))
 		var log bytes.Buffer
-		s := newServer(&egresspolicy.Policy{Clients: []egresspolicy.Client{client}}, slog.New(slog.NewJSONHandler(&log, nil)))
+		s := newServer(&egresspolicy.Policy{Clients: []egresspolicy.Client{client}}, slog.New(slog.NewJSONHandler(&log, nil)), confine.Sandbox{})
 		resolver := new(counting)
 		s.resolver = resolver
 		near, far := socketPair(t)

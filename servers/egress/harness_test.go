@@ -27,6 +27,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/confine"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/egresspolicy"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/listen"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/outbound"
@@ -218,7 +219,7 @@ func newBench(t *testing.T, policy string, set func(*limits)) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newServer(parsed, slog.New(slog.NewJSONHandler(b.journal, nil)))
+	s := newServer(parsed, slog.New(slog.NewJSONHandler(b.journal, nil)), confine.Sandbox{})
 	s.resolver = b.names
 	if set != nil {
 		set(&s.limits)
@@ -231,7 +232,7 @@ func newBench(t *testing.T, policy string, set func(*limits)) *bench {
 	b.health = listen.Address{Network: listen.Unix, Path: filepath.Join(b.dir, "health")}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	b.stop = cancel
-	go func() { b.done <- s.run(ctx, b.dir, &b.health) }()
+	go func() { b.done <- s.run(ctx, b.dir, b.health) }()
 	for listen.CheckHealth(t.Context(), b.health) != nil {
 		select {
 		case err := <-b.done:

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/confine"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/egresspolicy"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/listen"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/relay"
@@ -28,8 +29,7 @@ const (
 	writeTimeout   = 5 * time.Second  // for our own few bytes to a client, and the ClientHello to an upstream
 	idleTimeout    = 5 * time.Minute  // without a byte in either direction
 	shutdownGrace  = 3 * time.Second  // for open connections when the process is told to stop
-	acceptRetry    = 100 * time.Millisecond
-	socketName     = "s" // of a client's socket, in the client's folder
+	socketName     = "s"              // of a client's socket, in the client's folder
 )
 
 // errStopping is why connections end when the process is told to stop.
@@ -39,6 +39,7 @@ var errStopping = errors.New("egress is stopping")
 type server struct {
 	policy   *egresspolicy.Policy
 	logger   *slog.Logger
+	sandbox  confine.Sandbox
 	resolver egresspolicy.Resolver
 	limits   limits
 }
@@ -50,10 +51,11 @@ type limits struct {
 	idleTimeout, shutdownGrace  time.Duration
 }
 
-func newServer(policy *egresspolicy.Policy, logger *slog.Logger) *server {
+func newServer(policy *egresspolicy.Policy, logger *slog.Logger, sandbox confine.Sandbox) *server {
 	return &server{
 		policy:   policy,
 		logger:   logger,
+		sandbox:  sandbox,
 		resolver: &net.Resolver{PreferGo: true},
 		limits: limits{
 			connections:   maxConnections,
@@ -65,9 +67,9 @@ func newServer(policy *egresspolicy.Policy, logger *slog.Logger) *server {
 	}
 }
 
-// run listens for every client, serves until ctx ends, and lets open connections end within the grace. The
-// health socket, if there is one, opens last.
-func (s *server) run(ctx context.Context, sockets string, health *listen.Address) error {
+// run listens for every client, gives up what dialling and carrying do not need, serves until ctx ends, and lets open
+// connections end within the grace. The health socket, if there is one, opens last.
+func (s *server) run(ctx context.Context, sockets string, health listen.Address) error {
 	listeners := make([]net.Listener, 0, len(s.policy.Clients))
 	defer func() {
 		for _, l := range listeners {
@@ -85,8 +87,15 @@ func (s *server) run(ctx context.Context, sockets string, health *listen.Address
 		}
 		listeners = append(listeners, l)
 	}
-	healthListener, err := openHealth(ctx, health)
-	if err != nil {
+	var healthListener net.Listener
+	if health != (listen.Address{}) {
+		var err error
+		if healthListener, err = listen.Listen(ctx, health); err != nil {
+			return fmt.Errorf("--health: %w", err)
+		}
+		defer func() { _ = healthListener.Close() }()
+	}
+	if err := s.sandbox.Enter(ctx, confine.Rules{Network: true, Splice: true}, s.logger); err != nil {
 		return err
 	}
 
@@ -110,36 +119,13 @@ func (s *server) run(ctx context.Context, sockets string, health *listen.Address
 	return nil
 }
 
-func openHealth(ctx context.Context, address *listen.Address) (net.Listener, error) {
-	if address == nil {
-		return nil, nil //nolint:nilnil // no health socket was asked for
-	}
-	l, err := listen.Listen(ctx, *address)
-	if err != nil {
-		return nil, fmt.Errorf("--health: %w", err)
-	}
-	return l, nil
-}
-
 // serveClient accepts the connections of one client until ctx ends. The socket says who is calling.
 func (s *server) serveClient(ctx, connections context.Context, l net.Listener, client egresspolicy.Client, open *sync.WaitGroup) {
-	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
-	defer stop()
 	slots := make(chan struct{}, s.limits.connections)
-	for {
-		conn, err := l.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if err != nil {
-			s.logger.LogAttrs(ctx, slog.LevelError, "cannot accept", slog.String("client", client.Name), slog.String("error", err.Error()))
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(acceptRetry):
-			}
-			continue
-		}
+	report := func(err error) {
+		s.logger.LogAttrs(ctx, slog.LevelError, "cannot accept", slog.String("client", client.Name), slog.String("error", err.Error()))
+	}
+	listen.Accept(ctx, l, report, func(conn net.Conn) {
 		x := s.newExchange(conn.(relay.Conn), client) //nolint:forcetypeassert // a Unix socket always is one
 		select {
 		case slots <- struct{}{}:
@@ -151,5 +137,5 @@ func (s *server) serveClient(ctx, connections context.Context, l net.Listener, c
 			// Answered right here: a refusal must not cost a goroutine. It fits into the socket's buffer.
 			x.refuseBusy(ctx, s.limits.connections)
 		}
-	}
+	})
 }

@@ -23,8 +23,11 @@ package confine
 import (
 	"context"
 	"errors"
+	"flag"
+	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 )
 
 // What [Apply] may find missing. Its errors wrap these.
@@ -96,8 +99,42 @@ func (r Report) LogValue() slog.Value {
 	)
 }
 
-// ApplyAndLog is [Apply], with the report as one line of the log: a warning if the kernel leaves gaps.
-func ApplyAndLog(ctx context.Context, rules Rules, logger *slog.Logger) error {
+// Sandbox is whether a process keeps to this package. The zero Sandbox leaves it alone, for tests: what a process
+// has given up, the next test lacks.
+type Sandbox struct {
+	Enforced bool
+	// AllowUnisolated is the operator's word, by the flag that [Sandbox.Flag] declares: to serve in the open, too.
+	AllowUnisolated bool
+}
+
+// Flag declares --allow-unisolated.
+func (s *Sandbox) Flag(flags *flag.FlagSet) {
+	flags.BoolVar(&s.AllowUnisolated, "allow-unisolated", false, "serve even as root, with capabilities, or with a container engine's socket in reach; logged")
+}
+
+// Check fails where the process has more than serving needs ([Unisolated]), unless the operator insists. It comes first.
+func (s Sandbox) Check(ctx context.Context, logger *slog.Logger) error {
+	if !s.Enforced {
+		return nil
+	}
+	reasons := Unisolated()
+	if len(reasons) == 0 {
+		return nil
+	}
+	if !s.AllowUnisolated {
+		return fmt.Errorf("refusing to serve: %s (--allow-unisolated serves all the same)", strings.Join(reasons, "; "))
+	}
+	logger.LogAttrs(ctx, slog.LevelWarn, "serving unisolated", slog.Any("reasons", reasons))
+	return nil
+}
+
+// Enter is [Apply], with the report as one line of the log: a warning if the kernel leaves gaps. A kernel without
+// Landlock is a gap; one without the filter is an error, unless the operator insists.
+func (s Sandbox) Enter(ctx context.Context, rules Rules, logger *slog.Logger) error {
+	if !s.Enforced {
+		return nil
+	}
+	rules.LandlockOptional, rules.FilterOptional = true, s.AllowUnisolated
 	report, err := Apply(rules)
 	if err != nil {
 		return err

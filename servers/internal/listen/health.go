@@ -2,7 +2,6 @@ package listen
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -15,34 +14,18 @@ const (
 	healthTimeout = 2 * time.Second
 	// maxHealthAnswer bounds what a check reads.
 	maxHealthAnswer = 64
-	// healthRetry keeps a broken listener from spinning.
-	healthRetry = 100 * time.Millisecond
-	healthy     = "ok\n"
+	healthy         = "ok\n"
 )
 
 // ServeHealth answers every connection to l with "ok" until ctx ends, and then closes l. Open l last: that
 // it answers means that everything before it is open too.
 func ServeHealth(ctx context.Context, l net.Listener) {
-	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
-	defer stop()
-	for {
-		conn, err := l.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if err != nil {
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(healthRetry):
-			}
-			continue
-		}
+	Accept(ctx, l, func(error) {}, func(conn net.Conn) {
 		_ = conn.SetDeadline(time.Now().Add(healthTimeout))
 		// A check that hung up before it was answered is nobody's loss.
 		_, _ = conn.Write([]byte(healthy))
 		_ = conn.Close()
-	}
+	})
 }
 
 // CheckHealth asks the health socket at a, which [ServeHealth] answers.

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
 
 const (
@@ -27,6 +28,8 @@ const (
 	socketMode = 0o660
 	// socketUmask is what makes a socket come into the world with at most socketMode, before the chmod.
 	socketUmask = 0o117
+	// acceptRetry keeps a broken listener from spinning.
+	acceptRetry = 100 * time.Millisecond
 )
 
 // Networks that an [Address] can have, in the words of package net.
@@ -149,6 +152,29 @@ func withUmask(listen func() (net.Listener, error)) (net.Listener, error) {
 	old := syscall.Umask(socketUmask)
 	defer syscall.Umask(old)
 	return listen()
+}
+
+// Accept gives every connection to l to take, one after the other, until ctx ends, and then closes l. An error is
+// reported and followed by a pause, so that it cannot spin.
+func Accept(ctx context.Context, l net.Listener, report func(error), take func(net.Conn)) {
+	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
+	defer stop()
+	for {
+		conn, err := l.Accept()
+		switch {
+		case err == nil:
+			take(conn)
+			continue
+		case errors.Is(err, net.ErrClosed):
+			return
+		}
+		report(err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(acceptRetry):
+		}
+	}
 }
 
 // Dial connects to a.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/confine"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/egresspolicy"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/outbound"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/workspace"
@@ -23,8 +24,7 @@ type options struct {
 	caFile      string
 	workspace   string
 	logLevel    slog.Level
-
-	allowUnisolated bool
+	sandbox     confine.Sandbox
 }
 
 type stringList []string
@@ -38,7 +38,7 @@ func (l *stringList) Set(value string) error {
 
 // parse reads the flags of a command. rest takes the arguments after them; nil refuses any.
 func (p Program) parse(command string, args []string, stderr io.Writer, rest *[]string) (options, error) {
-	o := options{}
+	o := options{sandbox: confine.Sandbox{Enforced: p.isolated}}
 	set := flag.NewFlagSet(p.Name+" "+command, flag.ContinueOnError)
 	set.SetOutput(stderr)
 	set.StringVar(&o.listen, "listen", "auto", "where to serve: stdio, tcp://HOST:PORT, unix:///PATH, or auto: stdio where standard input is a pipe or socket, else tcp on port "+tcpPort)
@@ -49,7 +49,7 @@ func (p Program) parse(command string, args []string, stderr io.Writer, rest *[]
 	set.StringVar(&o.caFile, "ca-file", "", "PEM file of certificate authorities to trust instead of the built-in ones")
 	set.StringVar(&o.workspace, "workspace", "", "folder that tools may read below")
 	if command == "serve" {
-		set.BoolVar(&o.allowUnisolated, "allow-unisolated", false, "serve even as root, with capabilities, or with a container engine's socket in reach; logged")
+		o.sandbox.Flag(set)
 	}
 	level := slog.LevelWarn
 	if command == "serve" {

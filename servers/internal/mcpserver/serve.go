@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"strings"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/confine"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/listen"
@@ -31,7 +30,7 @@ func (p Program) serve(ctx context.Context, args []string, stdin *os.File, stdou
 	if err != nil {
 		return err
 	}
-	if err := p.refusePrivileges(ctx, o, env.Logger); err != nil {
+	if err := o.sandbox.Check(ctx, env.Logger); err != nil {
 		return err
 	}
 	spec := resolveListen(o.listen, stdin)
@@ -92,27 +91,8 @@ func (p Program) serve(ctx context.Context, args []string, stdin *os.File, stdou
 	return newHTTPEdge(line, address.Network, accepted, o.serverNames).serve(ctx, listener)
 }
 
-// refusePrivileges fails where the process has more than serving needs, unless the operator insists.
-func (p Program) refusePrivileges(ctx context.Context, o options, logger *slog.Logger) error {
-	if !p.isolated {
-		return nil
-	}
-	reasons := confine.Unisolated()
-	if len(reasons) == 0 {
-		return nil
-	}
-	if !o.allowUnisolated {
-		return fmt.Errorf("refusing to serve: %s (--allow-unisolated serves all the same)", strings.Join(reasons, "; "))
-	}
-	logger.LogAttrs(ctx, slog.LevelWarn, "serving unisolated", slog.Any("reasons", reasons))
-	return nil
-}
-
 // confine gives up, for good, whatever serving does not need. It comes when everything is open.
 func (p Program) confine(ctx context.Context, o options, logger *slog.Logger) error {
-	if !p.isolated {
-		return nil
-	}
 	var rules confine.Rules
 	if p.Needs != nil {
 		rules = p.Needs()
@@ -126,8 +106,7 @@ func (p Program) confine(ctx context.Context, o options, logger *slog.Logger) er
 	if address, err := listen.Parse(o.egress); err == nil && address.Network == listen.Unix {
 		rules.Connect = append(rules.Connect, address.Path)
 	}
-	rules.LandlockOptional, rules.FilterOptional = true, o.allowUnisolated
-	return confine.ApplyAndLog(ctx, rules, logger)
+	return o.sandbox.Enter(ctx, rules, logger)
 }
 
 // resolveListen says what auto stands for.

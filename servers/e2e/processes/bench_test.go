@@ -1,0 +1,211 @@
+// Package processes starts the binaries of the bundle as plain processes, without an engine, to see how fast they
+// start and how much memory they take: make bench.
+package processes
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/listen"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpclient"
+)
+
+const (
+	root     = "../../.."
+	starts   = 21                     // of each binary; the median counts
+	patience = 20 * time.Second       // for a first answer
+	retry    = 200 * time.Microsecond // between two attempts at one
+	idleFor  = 3 * time.Second        // before memory is read
+	uid      = 65532                  // of the images: no process serves as root, should root run this
+	token    = "a-token-of-this-benchmark"
+)
+
+const policy = `version: 1
+agents:
+  bench:
+    identity: {token: bench}
+    allow: [{tool: "dockerhub_*"}, {tool: "kubernetes_*"}]
+`
+
+// part is one binary of the bundle, and what it has answered when it has started.
+type part struct {
+	name string
+	args string
+	ask  func(context.Context) error
+}
+
+// bundle is every part, in the order of who needs whom. DIR is a folder whose paths are short enough for door.
+func bundle(dir string) []part {
+	unix := func(name string) listen.Address { return listen.Address{Network: listen.Unix, Path: filepath.Join(dir, name)} }
+	health := func(name string) func(context.Context) error {
+		return func(ctx context.Context) error { return listen.CheckHealth(ctx, unix(name)) }
+	}
+	return []part{
+		{"egress", "--policy DIR/egress.yaml --sockets DIR/c --health unix://DIR/e", health("e")},
+		{"dockerhub", "--listen unix://DIR/d --egress unix://DIR/c/dockerhub/s", listsTools(unix("d"), "get_tag")},
+		{"kubernetes", "--listen unix://DIR/k --workspace DIR/workspace", listsTools(unix("k"), "check_pod_security")},
+		{"gateway", "--listen unix://DIR/g --tokens DIR/tokens --policy DIR/policy.yaml --lock DIR/lock.json --audit DIR/audit " +
+			"--upstream dockerhub=unix://DIR/d --upstream kubernetes=unix://DIR/k",
+			listsTools(unix("g"), "dockerhub_get_tag", "kubernetes_check_pod_security")},
+		{"door", "--listen tcp://127.0.0.1:0 --to unix://DIR/g --health unix://DIR/h", health("h")},
+	}
+}
+
+// listsTools asks for the tools, once, and is satisfied if those named are among them.
+func listsTools(at listen.Address, names ...string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return listen.Dial(ctx, at) }}
+		defer transport.CloseIdleConnections()
+		client := mcpclient.Client{HTTP: &http.Client{Transport: transport}, URL: "http://localhost/mcp", Token: token}
+		tools, err := client.ListTools(ctx)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if !slices.ContainsFunc(tools, func(tool json.RawMessage) bool { return bytes.Contains(tool, []byte(`"`+name+`"`)) }) {
+				return fmt.Errorf("%s lists no tool %s", at, name)
+			}
+		}
+		return nil
+	}
+}
+
+// BenchmarkProcesses prints for every binary the time from its start to its first answer (to tools/list, where it has
+// tools), and the resident memory of all at rest.
+func BenchmarkProcesses(b *testing.B) {
+	dir := prepare(b)
+	var all float64
+	for _, p := range bundle(dir) {
+		binary := filepath.Join(dir, "bin", p.name)
+		var times []time.Duration
+		var process *os.Process
+		for i := range starts {
+			if i > 0 {
+				stop(b, process)
+			}
+			var took time.Duration
+			process, took = start(b, binary, strings.Fields(strings.ReplaceAll(p.args, "DIR", dir)), p.ask)
+			times = append(times, took)
+		}
+		b.Cleanup(func() { stop(b, process) })
+		time.Sleep(idleFor)
+		memory := resident(b, process.Pid)
+		all += memory
+		slices.Sort(times)
+		b.Logf("%-10s %5.1f ms from start to first answer (median of %d; slowest %5.1f); %5.1f MB resident at rest",
+			p.name, ms(times[starts/2]), starts, ms(times[starts-1]), memory/1e6)
+	}
+	b.Logf("%-10s %5.1f MB resident at rest, counting what binaries and kernel pages share each time", "all", all/1e6)
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// prepare builds the binaries as the images have them, and the files that they need.
+func prepare(b *testing.B) string {
+	b.Helper()
+	must := func(err error) {
+		if err != nil {
+			b.Helper()
+			b.Fatal(err)
+		}
+	}
+	dir := fmt.Sprintf("/tmp/b%04d", rand.IntN(10000)) //nolint:gosec // a name that is taken is an error
+	must(os.Mkdir(dir, 0o700))
+	b.Cleanup(func() { _ = os.RemoveAll(dir) })
+	for _, folder := range []string{"c/dockerhub", "workspace", "tokens", "audit", "bin"} {
+		must(os.MkdirAll(filepath.Join(dir, folder), 0o700))
+	}
+	hash := sha256.Sum256([]byte(token))
+	files := map[string][]byte{"policy.yaml": []byte(policy), "tokens/bench.sha256": []byte(hex.EncodeToString(hash[:]) + "\n")}
+	for name, from := range map[string]string{"lock.json": "agents/tools.lock.json", "egress.yaml": "servers/egress/policy.yaml"} {
+		content, err := os.ReadFile(filepath.Join(root, from))
+		must(err)
+		files[name] = content
+	}
+	for name, content := range files {
+		must(os.WriteFile(filepath.Join(dir, name), content, 0o600))
+	}
+	for _, p := range bundle(dir) {
+		build := exec.CommandContext(b.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, "bin", p.name), "./servers/"+p.name) //nolint:gosec // our own binaries
+		build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			b.Fatalf("%v: %s", err, out)
+		}
+	}
+	if os.Getuid() == 0 {
+		must(filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			return os.Chown(path, uid, uid)
+		}))
+	}
+	return dir
+}
+
+// start runs binary until ask has its answer, and returns how long that took.
+func start(b *testing.B, binary string, args []string, ask func(context.Context) error) (*os.Process, time.Duration) {
+	b.Helper()
+	var log bytes.Buffer
+	cmd := exec.CommandContext(context.WithoutCancel(b.Context()), binary, args...) //nolint:gosec // it was built here
+	cmd.Stderr = &log
+	// One bundle of certificate authorities, as in the images, and no folder with each of them again.
+	cmd.Env = append(os.Environ(), "SSL_CERT_DIR=/nonexistent")
+	if os.Getuid() == 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+	}
+	began := time.Now()
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	for {
+		err := ask(b.Context())
+		took := time.Since(began)
+		if err == nil {
+			return cmd.Process, took
+		}
+		if took > patience {
+			stop(b, cmd.Process)
+			b.Fatalf("%s does not answer: %v\n%s", filepath.Base(binary), err, &log)
+		}
+		time.Sleep(retry)
+	}
+}
+
+func stop(b *testing.B, process *os.Process) {
+	b.Helper()
+	_ = process.Signal(syscall.SIGTERM)
+	if _, err := process.Wait(); err != nil {
+		b.Error(err)
+	}
+}
+
+// resident is the memory of a process, in bytes: VmRSS of proc_pid_status(5).
+func resident(b *testing.B, pid int) float64 {
+	b.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(status), "VmRSS:")
+	var kib float64
+	if _, err := fmt.Sscanf(rest, "%f kB", &kib); err != nil {
+		b.Fatal(err)
+	}
+	return kib * 1024
+}
