@@ -51,7 +51,9 @@ type part struct {
 
 // bundle is every part, in the order of who needs whom. DIR is a folder whose paths are short enough for door.
 func bundle(dir string) []part {
-	unix := func(name string) listen.Address { return listen.Address{Network: listen.Unix, Path: filepath.Join(dir, name)} }
+	unix := func(name string) listen.Address {
+		return listen.Address{Network: listen.Unix, Path: filepath.Join(dir, name)}
+	}
 	health := func(name string) func(context.Context) error {
 		return func(ctx context.Context) error { return listen.CheckHealth(ctx, unix(name)) }
 	}
@@ -124,7 +126,7 @@ func prepare(b *testing.B) string {
 			b.Fatal(err)
 		}
 	}
-	dir := fmt.Sprintf("/tmp/b%04d", rand.IntN(10000)) //nolint:gosec // a name that is taken is an error
+	dir := fmt.Sprintf("/tmp/b%04d", rand.IntN(10000))
 	must(os.Mkdir(dir, 0o700))
 	b.Cleanup(func() { _ = os.RemoveAll(dir) })
 	for _, folder := range []string{"c/dockerhub", "workspace", "tokens", "audit", "bin"} {
@@ -141,7 +143,7 @@ func prepare(b *testing.B) string {
 		must(os.WriteFile(filepath.Join(dir, name), content, 0o600))
 	}
 	for _, p := range bundle(dir) {
-		build := exec.CommandContext(b.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, "bin", p.name), "./servers/"+p.name) //nolint:gosec // our own binaries
+		build := exec.CommandContext(b.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, "bin", p.name), "./servers/"+p.name)
 		build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			b.Fatalf("%v: %s", err, out)
@@ -162,7 +164,7 @@ func prepare(b *testing.B) string {
 func start(b *testing.B, binary string, args []string, ask func(context.Context) error) (*os.Process, time.Duration) {
 	b.Helper()
 	var log bytes.Buffer
-	cmd := exec.CommandContext(context.WithoutCancel(b.Context()), binary, args...) //nolint:gosec // it was built here
+	cmd := exec.CommandContext(context.WithoutCancel(b.Context()), binary, args...)
 	cmd.Stderr = &log
 	// One bundle of certificate authorities, as in the images, and no folder with each of them again.
 	cmd.Env = append(os.Environ(), "SSL_CERT_DIR=/nonexistent")
