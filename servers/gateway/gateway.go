@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/audit"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/confine"
@@ -60,6 +62,7 @@ func (g *gateway) tools(env mcpserver.Env) ([]mcpserver.Tool, error) {
 func (g *gateway) gate(mcpserver.Env) (mcpserver.Gate, error) {
 	return mcpserver.Gate{
 		Refusal:   g.refusal,
+		Admit:     g.admit,
 		Principal: g.policy.principal,
 		Holders:   g.policy.holders(),
 		Open:      g.open,
@@ -83,21 +86,101 @@ func (g *gateway) open() (audit.Recorder, error) {
 		return nil, err
 	}
 	g.log = log
+	if err := g.replay(time.Now()); err != nil {
+		return nil, err
+	}
 	for _, up := range g.upstreams {
 		go up.watch(context.Background())
 	}
 	return log, nil
 }
 
-// refusal says why agent may not call tool.
+// refusal says why agent may not see tool.
 func (g *gateway) refusal(agent, tool string) string {
 	if !g.policy.grants(agent, tool) {
-		return "not granted"
+		return reasonNotGranted
 	}
 	if up := g.byTool[tool]; up != nil && up.quarantined() {
 		return "quarantined: the definitions of " + up.name + " are not the locked ones"
 	}
 	return ""
+}
+
+// admit counts the call, and decides it by the arguments if the tool's schema has accepted them.
+func (g *gateway) admit(ctx context.Context, name, tool string, args json.RawMessage, valid bool) (mcpserver.Admission, error) {
+	now := time.Now()
+	agent := g.policy.agents[name]
+	if err := agent.budget.count(now); err != nil {
+		return mcpserver.Admission{Reason: reasonOverBudget + name}, err
+	}
+	if !valid {
+		return mcpserver.Admission{}, nil
+	}
+	entry, reason := g.policy.decide(ctx, name, tool, args)
+	if entry == nil {
+		return mcpserver.Admission{Reason: reason}, mcpserver.Errorf(mcpserver.CodeDenied, "the operator's policy does not allow %s to be called with these arguments", tool)
+	}
+	admission := mcpserver.Admission{Entry: g.policy.entry(entry)}
+	if err := entry.budget.count(now); err != nil {
+		admission.Reason = reasonOverBudget + admission.Entry
+		return admission, err
+	}
+	for i, b := range []*budget{agent.budget, entry.budget} {
+		err := b.begin(now)
+		if err == nil {
+			continue
+		}
+		admission.Reason = reasonOverBudget + name
+		if i > 0 {
+			agent.budget.end(now, 0)
+			admission.Reason = reasonOverBudget + admission.Entry
+		}
+		return admission, err
+	}
+	admission.MaxResult = smallest(agent.budget.limits.ResultBytes.value, entry.budget.limits.ResultBytes.value)
+	admission.Leave = func(bytes int) {
+		now := time.Now()
+		agent.budget.end(now, bytes)
+		entry.budget.end(now, bytes)
+	}
+	return admission, nil
+}
+
+// replay counts what earlier runs have let in, so that a restart gives nobody a second budget.
+func (g *gateway) replay(now time.Time) error {
+	return audit.ReadLog(g.auditDir, func(r audit.Record, _ []byte) error {
+		agent := g.policy.agents[r.Principal]
+		if agent == nil || !counted(r) {
+			return nil
+		}
+		bytes := 0
+		if r.Decision == audit.Allow && r.Result != nil {
+			bytes = r.Result.Bytes
+		}
+		agent.budget.replay(r.Time, now, bytes)
+		for _, entry := range agent.allow {
+			if g.policy.entry(entry) == r.Entry {
+				entry.budget.replay(r.Time, now, bytes)
+			}
+		}
+		return nil
+	})
+}
+
+// counted says whether r is of a call that its agent's budget has paid for.
+func counted(r audit.Record) bool {
+	return r.Method == "tools/call" && (r.Decision == audit.Allow || strings.HasPrefix(r.Reason, reasonCondition))
+}
+
+// smallest returns the least of limits, of which zero is none.
+func smallest(limits ...int64) int {
+	least := int64(0)
+	for _, limit := range limits {
+		if limit > 0 && (least == 0 || limit < least) {
+			least = limit
+		}
+	}
+	return int(least)
 }
 
 // upstreamFlag is a repeatable NAME=ADDRESS.

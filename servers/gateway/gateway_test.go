@@ -412,9 +412,10 @@ func TestDeadServer(t *testing.T) {
 		t.Errorf("the other server: %+v, %v", result, err)
 	}
 	b.start("alpha", serverProgram("alpha", "Answers"))
-	if result, err := ask(t, client, "alpha_ask", "hi"); err != nil || result.IsError {
-		t.Errorf("after it is back: %+v, %v", result, err)
-	}
+	eventually(t, "it answers after it is back", func() bool {
+		result, err := ask(t, client, "alpha_ask", "hi")
+		return err == nil && !result.IsError
+	})
 }
 
 // Each mistake in what the gateway is given stops its start and says what is wrong.

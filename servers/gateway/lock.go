@@ -77,15 +77,22 @@ func parseLock(data []byte) (*lockFile, error) {
 	return &lock, nil
 }
 
-// toolNames lists all tools as agents know them.
-func (l *lockFile) toolNames() []string {
-	var names []string
+// tools are the input schemas of all tools, by the names under which agents know them.
+func (l *lockFile) tools() map[string]json.RawMessage {
+	schemas := map[string]json.RawMessage{}
 	for server, tools := range l.Servers {
-		for tool := range tools {
-			names = append(names, agentToolName(server, tool))
+		for name, tool := range tools {
+			schemas[agentToolName(server, name)] = tool.Definition.InputSchema
 		}
 	}
-	return names
+	return schemas
+}
+
+// definition returns a tool by the name under which agents know it.
+func (l *lockFile) definition(name string) (mcpserver.Definition, bool) {
+	server, tool, _ := strings.Cut(name, "_") // a server's name has no underscore
+	locked, ok := l.Servers[server][tool]
+	return locked.Definition, ok
 }
 
 func agentToolName(server, tool string) string { return server + "_" + tool }

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,6 +22,13 @@ const (
 	policyVersion = 1
 	maxPolicy     = 1 << 20 // bytes
 	maxAgents     = 1000
+)
+
+// Why a call is refused, for the record; the last two are how such a reason begins.
+const (
+	reasonNotGranted = "not granted"
+	reasonCondition  = "the condition of "
+	reasonOverBudget = "over budget: "
 )
 
 // Names of servers and agents; they stand in tool names, file names and records.
@@ -39,8 +48,11 @@ type agentFile struct {
 	Identity struct {
 		Token scalar `yaml:"token"`
 	} `yaml:"identity"`
-	Allow []struct {
-		Tool scalar `yaml:"tool"`
+	Limits limitsFile `yaml:"limits"`
+	Allow  []struct {
+		Tool   scalar     `yaml:"tool"`
+		When   scalar     `yaml:"when"`
+		Limits limitsFile `yaml:"limits"`
 	} `yaml:"allow"`
 }
 
@@ -58,29 +70,35 @@ func (s *scalar) UnmarshalYAML(node *yaml.Node) error {
 
 // policy says who holds a token and what each agent may call. What it does not name is refused.
 type policy struct {
+	path    string
 	agents  map[string]*agent
 	byToken map[string]string // holder of a token → agent
 }
 
 type agent struct {
-	token string
-	allow []grant
+	token  string
+	budget *budget
+	allow  []*grant
 }
 
-// grant is a tool's name, or a prefix of names if glob is set.
+// grant is one entry of an agent's allow list: a tool's name, or a prefix of names if glob is set.
 type grant struct {
-	tool string
-	glob bool
+	tool   string
+	glob   bool
+	line   int
+	when   map[string]*condition // by tool; nil: whatever the arguments
+	budget *budget               // its own, besides the agent's
 }
 
 // readPolicy reads the file at path and holds it against the lock: a grant that no locked tool answers to is an
-// error, for it is a misspelling or a tool that nobody reviewed.
+// error, for it is a misspelling or a tool that nobody reviewed, and so is a condition over arguments that a tool
+// does not have.
 func readPolicy(path string, lock *lockFile) (*policy, error) {
 	file, err := readPolicyFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the policy: %w", err)
 	}
-	return newPolicy(path, file, lock.toolNames())
+	return newPolicy(path, file, lock.tools())
 }
 
 func readPolicyFile(path string) (policyFile, error) {
@@ -103,11 +121,12 @@ func decodePolicy(path string, r io.Reader) (policyFile, error) {
 	return file, nil
 }
 
-func newPolicy(path string, file policyFile, tools []string) (*policy, error) {
+// newPolicy checks file against tools, which are the input schemas of all locked tools by name.
+func newPolicy(path string, file policyFile, tools map[string]json.RawMessage) (*policy, error) {
 	if len(file.Agents) == 0 || len(file.Agents) > maxAgents {
 		return nil, fmt.Errorf("%s: agents has %d entries; it needs 1 to %d", path, len(file.Agents), maxAgents)
 	}
-	p := &policy{agents: map[string]*agent{}, byToken: map[string]string{}}
+	p := &policy{path: path, agents: map[string]*agent{}, byToken: map[string]string{}}
 	var errs []error
 	for _, name := range sortedKeys(file.Agents) {
 		a, problems := parseAgent(name, file.Agents[name], tools)
@@ -128,10 +147,16 @@ type problem struct {
 	err  error
 }
 
-func parseAgent(name string, file agentFile, tools []string) (*agent, []problem) {
+func parseAgent(name string, file agentFile, tools map[string]json.RawMessage) (*agent, []problem) {
 	var problems []problem
 	add := func(line int, format string, args ...any) {
 		problems = append(problems, problem{line, fmt.Errorf(format, args...)})
+	}
+	limits := func(file limitsFile) *budget {
+		for _, found := range file.problems() {
+			add(found.line, "limits: %w", found.err)
+		}
+		return newBudget(file)
 	}
 	token := file.Identity.Token
 	if !agentName.MatchString(name) {
@@ -140,30 +165,73 @@ func parseAgent(name string, file agentFile, tools []string) (*agent, []problem)
 	if !agentName.MatchString(token.value) {
 		add(token.line, "identity: {token: NAME} names the file NAME.sha256 of the tokens folder; got %q", token.value)
 	}
-	a := &agent{token: token.value}
+	a := &agent{token: token.value, budget: limits(file.Limits)}
 	for _, entry := range file.Allow {
 		text := entry.Tool.value
 		prefix, glob := strings.CutSuffix(text, "*")
-		g := grant{tool: prefix, glob: glob}
+		g := &grant{tool: prefix, glob: glob, line: entry.Tool.line, budget: limits(entry.Limits)}
+		matched := slices.DeleteFunc(sortedKeys(tools), func(tool string) bool { return !g.covers(tool) })
 		switch {
 		case !toolGrant.MatchString(text):
 			add(entry.Tool.line, "tool %q: want SERVER_TOOL, or a prefix of such names with a trailing *", text)
-		case !slices.ContainsFunc(tools, g.covers):
+		case len(matched) == 0:
 			add(entry.Tool.line, "tool %q: the lock file has no such tool", text)
+		}
+		if entry.When.line > 0 {
+			g.when = map[string]*condition{}
+			for _, tool := range matched {
+				when, err := newCondition(entry.When.value, tool, tools[tool])
+				if err != nil {
+					add(entry.When.line, "when: %w", err)
+					break // the same mistake for the next tool helps nobody
+				}
+				g.when[tool] = when
+			}
 		}
 		a.allow = append(a.allow, g)
 	}
 	return a, problems
 }
 
-func (g grant) covers(tool string) bool {
+func (g *grant) covers(tool string) bool {
 	return tool == g.tool || g.glob && strings.HasPrefix(tool, g.tool)
 }
 
+// grants says whether any entry of the agent's names tool, under whatever condition: whether it is listed.
 func (p *policy) grants(agent, tool string) bool {
 	a := p.agents[agent]
-	return a != nil && slices.ContainsFunc(a.allow, func(g grant) bool { return g.covers(tool) })
+	return a != nil && slices.ContainsFunc(a.allow, func(g *grant) bool { return g.covers(tool) })
 }
+
+// decide returns the first entry that lets agent call tool with these arguments, which the tool's schema has
+// accepted; else why none does, for the record.
+func (p *policy) decide(ctx context.Context, agent, tool string, args json.RawMessage) (*grant, string) {
+	a := p.agents[agent]
+	if a == nil {
+		return nil, reasonNotGranted
+	}
+	reason := reasonNotGranted
+	for _, g := range a.allow {
+		if !g.covers(tool) {
+			continue
+		}
+		if g.when == nil {
+			return g, ""
+		}
+		switch holds, err := g.when[tool].holds(ctx, agent, tool, args); {
+		case err != nil:
+			reason = fmt.Sprintf(reasonCondition+"%s failed: %v", p.entry(g), err)
+		case holds:
+			return g, ""
+		default:
+			reason = fmt.Sprintf(reasonCondition+"%s does not hold", p.entry(g))
+		}
+	}
+	return nil, reason
+}
+
+// entry names an entry for the record: the file and the line.
+func (p *policy) entry(g *grant) string { return fmt.Sprintf("%s:%d", filepath.Base(p.path), g.line) }
 
 // principal returns whose token it is.
 func (p *policy) principal(token string) (string, bool) {
@@ -198,23 +266,33 @@ func agentsCommand(_ context.Context, args []string, stdout, stderr io.Writer) e
 	return nil
 }
 
-// checkConfigCommand reads policy and lock as serve does, and says what is wrong with them.
+// configFlags declares where policy and lock are.
+func configFlags(set *flag.FlagSet) (policyPath, lockPath *string) {
+	return set.String("policy", "agents/policy.yaml", "the policy"), set.String("lock", "agents/tools.lock.json", "the lock")
+}
+
+// readConfig reads both as serve does.
+func readConfig(policyPath, lockPath string) (*lockFile, *policy, error) {
+	lock, err := readLock(lockPath)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := readPolicy(policyPath, lock)
+	return lock, p, err
+}
+
+// checkConfigCommand reads policy and lock, and says what is wrong with them.
 func checkConfigCommand(_ context.Context, args []string, stdout, stderr io.Writer) error {
 	set := flag.NewFlagSet("gateway check-config", flag.ContinueOnError)
 	set.SetOutput(stderr)
-	policyPath := set.String("policy", "agents/policy.yaml", "the policy")
-	lockPath := set.String("lock", "agents/tools.lock.json", "the lock")
+	policyPath, lockPath := configFlags(set)
 	if err := set.Parse(args); err != nil {
 		return err
 	}
-	lock, err := readLock(*lockPath)
+	lock, p, err := readConfig(*policyPath, *lockPath)
 	if err != nil {
 		return err
 	}
-	p, err := readPolicy(*policyPath, lock)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(stdout, "%d agents, %d locked tools\n", len(p.agents), len(lock.toolNames()))
+	_, err = fmt.Fprintf(stdout, "%d agents, %d locked tools\n", len(p.agents), len(lock.tools()))
 	return err
 }

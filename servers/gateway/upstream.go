@@ -26,9 +26,11 @@ const (
 	maxHeader       = 16 << 10               // bytes of the header of any other answer
 	maxLogged       = 512                    // bytes of an upstream's words in our log
 	maxConnections  = 64                     // to one server
+	maxIdleUpstream = 16                     // connections
 	verifyTimeout   = 5 * time.Second
 	watchInterval   = 5 * time.Second
-	maxIdleUpstream = 16 // connections
+	minRetry        = 250 * time.Millisecond // after the first failure to reach a server; doubled up to watchInterval
+	maxTimeouts     = 5                      // calls in a row that a server may leave unanswered
 )
 
 // upstream is a server behind the gateway. No connection to it carries a call before the definitions that it
@@ -40,15 +42,21 @@ type upstream struct {
 	logger  *slog.Logger
 	client  *mcpclient.Client
 
-	mu     sync.Mutex
-	broken error // why the last attempt to connect failed; nil if it did not
+	lost chan struct{} // tells watch that the server has just been lost
+
+	mu       sync.Mutex
+	broken   error // why the server cannot be called; nil if it can. Only watch, which tries again, mends it
+	timeouts int   // in a row
 }
 
 // errQuarantined is wrapped by errors about definitions that are not the locked ones.
 var errQuarantined = errors.New("quarantined")
 
 func newUpstream(name string, address listen.Address, locked map[string]lockedTool, logger *slog.Logger) *upstream {
-	u := &upstream{name: name, address: address, locked: locked, logger: logger.With(slog.String("upstream", name))}
+	u := &upstream{
+		name: name, address: address, locked: locked, lost: make(chan struct{}, 1),
+		logger: logger.With(slog.String("upstream", name)),
+	}
 	u.client = &mcpclient.Client{URL: upstreamURL, HTTP: &http.Client{Transport: &http.Transport{
 		DialContext:            u.dial,
 		MaxIdleConnsPerHost:    maxIdleUpstream,
@@ -73,20 +81,62 @@ func (u *upstream) tool(name string) mcpserver.Tool {
 }
 
 func (u *upstream) call(ctx context.Context, tool string, args json.RawMessage) (mcpserver.Result, error) {
+	// A server that was lost costs nobody a wait: watch tries again, and not every caller.
+	if broken := u.state(); broken != nil {
+		return mcpserver.Result{}, u.unavailable()
+	}
 	result, err := u.client.CallTool(ctx, tool, args, map[string]string{
 		mcpclient.MetaPrincipal: mcpserver.Principal(ctx),
 		mcpclient.MetaCall:      outbound.Call(ctx),
 	})
+	u.answered(ctx, err)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled):
 		return mcpserver.Result{}, fmt.Errorf("forwarding to %s: %w", u.name, err)
 	case err != nil:
 		u.logger.LogAttrs(ctx, slog.LevelError, "forwarding failed", slog.String("call", outbound.Call(ctx)), slog.String("error", logged(err)))
-		return mcpserver.Result{}, mcpserver.Errorf(mcpserver.CodeUnavailable, "the server %s cannot be reached; try again later", u.name)
+		return mcpserver.Result{}, u.unavailable()
 	case result.IsError:
 		return mcpserver.Result{}, forwardedError(result)
 	}
 	return mcpserver.Result{Structured: result.Structured}, nil
+}
+
+func (u *upstream) unavailable() error {
+	return mcpserver.Errorf(mcpserver.CodeUnavailable, "the server %s cannot be reached; it is tried again every %s, so come back then", u.name, watchInterval)
+}
+
+// answered learns from what became of a call: a server that hangs up, or leaves several calls in a row unanswered, is
+// lost. One that answers with an error is there.
+func (u *upstream) answered(ctx context.Context, err error) {
+	var status *mcpclient.StatusError
+	var rpc *mcpclient.RPCError
+	switch {
+	case err == nil || errors.As(err, &status) || errors.As(err, &rpc):
+		u.mu.Lock()
+		u.timeouts = 0
+		u.mu.Unlock()
+	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.DeadlineExceeded):
+		u.mu.Lock()
+		u.timeouts++
+		silent := u.timeouts
+		u.mu.Unlock()
+		if silent >= maxTimeouts {
+			u.lose(ctx, fmt.Errorf("%d calls in a row without an answer", silent))
+		}
+	default:
+		u.lose(ctx, err)
+	}
+}
+
+// lose withdraws the server until watch has reached it again.
+func (u *upstream) lose(ctx context.Context, err error) {
+	u.note(ctx, err)
+	select {
+	case u.lost <- struct{}{}:
+	default: // watch knows already
+	}
 }
 
 // forwardedError is the server's own error, which is written for the caller. A code that no server of ours has is not
@@ -106,8 +156,8 @@ func logged(err error) string {
 }
 
 // dial connects and holds what the server says of itself against the lock.
-func (u *upstream) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
+func (u *upstream) dial(caller context.Context, _, _ string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(caller, verifyTimeout)
 	defer cancel()
 	conn, err := listen.Dial(ctx, u.address)
 	if err == nil {
@@ -115,7 +165,9 @@ func (u *upstream) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 			_ = conn.Close()
 		}
 	}
-	u.note(ctx, err)
+	if err == nil || caller.Err() == nil { // a caller that went away says nothing about the server
+		u.note(ctx, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -172,6 +224,9 @@ func (u *upstream) note(ctx context.Context, err error) {
 	if err == nil || errors.Is(err, errQuarantined) || !errors.Is(before, errQuarantined) {
 		u.broken = err // hanging up is no way out of quarantine
 	}
+	if err == nil {
+		u.timeouts = 0
+	}
 	u.mu.Unlock()
 	switch {
 	case err == nil && before != nil:
@@ -184,30 +239,47 @@ func (u *upstream) note(ctx context.Context, err error) {
 	}
 }
 
-func (u *upstream) quarantined() bool {
+// state returns why the server cannot be called, or nil.
+func (u *upstream) state() error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return errors.Is(u.broken, errQuarantined)
+	return u.broken
 }
 
-// watch connects now and then, so that a changed or dead server is known before somebody calls it.
+func (u *upstream) quarantined() bool { return errors.Is(u.state(), errQuarantined) }
+
+// watch looks at the server now and then, so that a changed or dead one is known before somebody calls it, and is the
+// only one to try again when it is lost: at once, and then ever more rarely.
 func (u *upstream) watch(ctx context.Context) {
-	ticker := time.NewTicker(watchInterval)
-	defer ticker.Stop()
+	retry := minRetry
 	for {
-		definitions, err := u.client.ListTools(ctx)
-		if err == nil {
-			if err = u.check(definitions); err != nil {
-				u.note(ctx, err)
-			}
-		}
-		if err != nil {
+		wait := watchInterval
+		if err := u.look(ctx); err != nil {
 			u.client.HTTP.CloseIdleConnections() // the next attempt dials, and so verifies
+			wait, retry = retry, min(2*retry, watchInterval)
+		} else {
+			retry = minRetry
 		}
+		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
+			timer.Stop()
 			return
-		case <-ticker.C:
+		case <-u.lost:
+			u.client.HTTP.CloseIdleConnections()
+		case <-timer.C:
 		}
+		timer.Stop()
 	}
+}
+
+func (u *upstream) look(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
+	defer cancel()
+	definitions, err := u.client.ListTools(ctx)
+	if err == nil {
+		err = u.check(definitions)
+	}
+	u.note(ctx, err)
+	return err
 }

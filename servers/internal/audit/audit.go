@@ -41,6 +41,7 @@ type Record struct {
 	Args       json.RawMessage `json:"args,omitempty"` // a JSON object, or a string of its beginning if ArgsCut
 	ArgsCut    bool            `json:"args_cut,omitempty"`
 	Decision   Decision        `json:"decision"`
+	Entry      string          `json:"entry,omitempty"`  // of the policy, that decided
 	Reason     string          `json:"reason,omitempty"` // a code, and for faults their text
 	DurationUS int64           `json:"duration_us"`
 	Result     *Result         `json:"result,omitempty"`

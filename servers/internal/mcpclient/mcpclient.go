@@ -142,6 +142,9 @@ func NewRequest(ctx context.Context, url, method, name string, params map[string
 	request.Header.Set("Accept", "application/json, text/event-stream")
 	request.Header.Set("Mcp-Protocol-Version", ProtocolVersion)
 	request.Header.Set("Mcp-Method", method)
+	// For net/http alone, which sends no empty list: everything here only reads, so that a request whose connection was
+	// already dead may be sent again on a new one.
+	request.Header["Idempotency-Key"] = nil
 	if name != "" {
 		request.Header.Set("Mcp-Name", name)
 	}

@@ -67,14 +67,14 @@ func TestBusy(t *testing.T) {
 		return line.serve(t.Context(), inbound{principal: principal, body: []byte(callBody("heeds", "{}"))})
 	}
 	var calls sync.WaitGroup
-	for range maxPrincipalCalls {
+	for range MaxPrincipalCalls {
 		calls.Go(func() {
 			if code := codeOf(t, call("greedy")); code != "" {
 				t.Errorf("a call that was let in ended with %q", code)
 			}
 		})
 	}
-	for range maxPrincipalCalls {
+	for range MaxPrincipalCalls {
 		<-started
 	}
 	if code := codeOf(t, call("greedy")); code != "busy" {

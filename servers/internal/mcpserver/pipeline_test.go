@@ -56,7 +56,7 @@ func testTools() []Tool {
 		fails("slow", context.DeadlineExceeded),
 		Typed(Definition{Name: "panics"}, func(context.Context, nothing) (nothing, error) { panic("the password is hunter2") }),
 		Typed(Definition{Name: "large"}, func(context.Context, nothing) (echoOut, error) {
-			return echoOut{Text: strings.Repeat("x", maxResult)}, nil
+			return echoOut{Text: strings.Repeat("x", MaxResult)}, nil
 		}),
 		Typed(Definition{Name: "dirty"}, func(context.Context, nothing) (echoOut, error) {
 			return echoOut{Text: "a\x1b[31mb\u202ec\U000E0041d"}, nil

@@ -1,6 +1,7 @@
 package mcpserver
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -31,7 +32,7 @@ const (
 	maxNumber   = 32               // bytes of a JSON number
 	maxExponent = 308              // of a JSON number: a float64's
 	maxMessage  = 4 << 10          // bytes of an error that a caller sees
-	maxResult   = 1 << 20          // bytes of a result's structured content
+	MaxResult   = 1 << 20          // bytes of a result's structured content
 	maxName     = 128              // bytes of a method, a tool's name, a principal
 	maxID       = 256              // bytes of a request's id
 	maxEcho     = 64               // bytes of a caller's input that a message repeats
@@ -63,6 +64,10 @@ type servedTool struct {
 type Gate struct {
 	// Refusal says why a principal may not see and call a tool, for the record; empty if it may. nil grants all.
 	Refusal func(principal, tool string) string
+	// Admit lets in a call that Refusal has nothing against: within its rate, and with these arguments. valid says
+	// whether they are what the tool's schema wants. An error that holds an [*Error] reaches the caller. nil lets
+	// everyone in.
+	Admit func(ctx context.Context, principal, tool string, args json.RawMessage, valid bool) (Admission, error)
 	// Principal says who holds the token of that name; nil takes the token's name for the principal's.
 	Principal func(token string) (string, bool)
 	// Holders are the names of tokens that must be there at start.
@@ -71,6 +76,14 @@ type Gate struct {
 	Open func() (audit.Recorder, error)
 	// Healthy returns why the server cannot serve; nil is always healthy.
 	Healthy func() error
+}
+
+// Admission is what a gate says of a call, let in or not.
+type Admission struct {
+	Entry     string                // of the policy, that decided; for the record
+	Reason    string                // why the call is not let in; for the record
+	MaxResult int                   // bytes of the result; 0 leaves it at [MaxResult]
+	Leave     func(resultBytes int) // called once when a call that was let in has ended; nil is nothing
 }
 
 // inbound is a message that has passed the edge.
@@ -218,11 +231,14 @@ func (p *pipeline) admit(r *request) error {
 	}
 	name := r.message.Params.Name
 	r.record.Tool = echo(name)
-	if tool, known := p.tools[name]; !known {
+	// Both are looked up whatever the other says: what is unknown must not take another time than what is not granted.
+	tool, known := p.tools[name]
+	switch refusal := p.gate.refusal(r.principal, name); {
+	case !known:
 		r.record.Reason = "unknown tool"
-	} else if refusal := p.gate.refusal(r.principal, name); refusal != "" {
+	case refusal != "":
 		r.record.Decision, r.record.Reason = audit.Deny, refusal
-	} else {
+	default:
 		r.tool = tool
 		if tool.Server != "" {
 			r.record.Server = tool.Server
@@ -246,13 +262,22 @@ func (p *pipeline) runTool(ctx context.Context, _ mcp.CallToolRequest) (*mcp.Cal
 	slot, ok := p.slots.take(r.principal)
 	if !ok {
 		return p.failure(ctx, r, Errorf(CodeBusy, "too many calls are running at once (%d for one caller, %d in all); try again when one has ended",
-			maxPrincipalCalls, maxCalls)), nil
+			MaxPrincipalCalls, maxCalls)), nil
 	}
 	defer slot.release()
 
 	// validate
-	if err := validate(r.tool.input, args); err != nil {
-		return p.failure(ctx, r, Errorf(CodeInvalidArguments, "%w", err)), nil
+	invalid := validate(r.tool.input, args)
+	admission, err := p.gate.admit(ctx, r.principal, r.tool.Definition.Name, args, invalid == nil)
+	r.record.Entry = admission.Entry
+	if err != nil {
+		refusal := p.failure(ctx, r, err)
+		r.record.Decision, r.record.Reason = audit.Deny, cmp.Or(admission.Reason, r.record.Reason)
+		return refusal, nil
+	}
+	defer func() { admission.Leave(r.record.Result.Bytes) }()
+	if invalid != nil {
+		return p.failure(ctx, r, Errorf(CodeInvalidArguments, "%w", invalid)), nil
 	}
 
 	// call
@@ -266,9 +291,9 @@ func (p *pipeline) runTool(ctx context.Context, _ mcp.CallToolRequest) (*mcp.Cal
 	if err != nil {
 		return p.failure(ctx, r, fmt.Errorf("scrubbing a result: %w", err)), nil
 	}
-	structured, isCut := fit(structured, maxResult)
+	structured, isCut := fit(structured, admission.MaxResult)
 	if structured == nil {
-		return p.failure(ctx, r, Errorf(CodeTooLarge, "the result has more than the %d bytes that an answer may have; ask for less", maxResult)), nil
+		return p.failure(ctx, r, Errorf(CodeTooLarge, "the result has more than the %d bytes that an answer may have; ask for less", admission.MaxResult)), nil
 	}
 	if err := validate(r.tool.output, structured); err != nil {
 		return p.failure(ctx, r, fmt.Errorf("the result breaks its own schema: %w", err)), nil
@@ -386,6 +411,19 @@ func (g Gate) refusal(principal, tool string) string {
 		return ""
 	}
 	return g.Refusal(principal, tool)
+}
+
+func (g Gate) admit(ctx context.Context, principal, tool string, args json.RawMessage, valid bool) (Admission, error) {
+	var admission Admission
+	var err error
+	if g.Admit != nil {
+		admission, err = g.Admit(ctx, principal, tool, args, valid)
+	}
+	if admission.Leave == nil {
+		admission.Leave = func(int) {}
+	}
+	admission.MaxResult = cmp.Or(admission.MaxResult, MaxResult)
+	return admission, err
 }
 
 type requestKey struct{}

@@ -8,7 +8,7 @@ import (
 // The calls that run at once. One caller cannot take them all.
 const (
 	maxCalls          = 64
-	maxPrincipalCalls = 16
+	MaxPrincipalCalls = 16
 )
 
 // slots counts running calls, in all and for each principal.
@@ -36,7 +36,7 @@ func (s *slot) release() {
 func (s *slots) take(principal string) (*slot, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.running >= maxCalls || s.by[principal] >= maxPrincipalCalls {
+	if s.running >= maxCalls || s.by[principal] >= MaxPrincipalCalls {
 		return nil, false
 	}
 	s.running++

@@ -79,6 +79,15 @@ func (d *Definition) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// CheckArguments holds args, a JSON object, against the input schema. Its error says which argument and what was wanted.
+func (d Definition) CheckArguments(args json.RawMessage) error {
+	schema, err := compile(d.InputSchema)
+	if err != nil {
+		return fmt.Errorf("tool %q: input schema: %w", d.Name, err)
+	}
+	return validate(schema, args)
+}
+
 // Canonical returns the definition in the JSON Canonicalization Scheme (RFC 8785).
 func (d Definition) Canonical() ([]byte, error) {
 	data, err := json.Marshal(d)
