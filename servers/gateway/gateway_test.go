@@ -425,7 +425,7 @@ func TestStartUpMistakes(t *testing.T) {
 		args   []string
 		want   string
 	}{
-		"no token": {func(b *bundle) { b.write("tokens/reader.sha256", "") }, nil, "reader has no token"},
+		"no token": {func(b *bundle) { _ = os.Remove(filepath.Join(b.dir, "tokens/reader.sha256")) }, nil, "reader has no token"},
 		"another's token": {func(b *bundle) {
 			b.write("policy.yaml", strings.ReplaceAll(testPolicy, "token: reader", "token: writer"))
 		}, nil, "writer has no token"},

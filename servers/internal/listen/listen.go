@@ -28,6 +28,8 @@ const (
 	socketMode = 0o660
 	// socketUmask is what makes a socket come into the world with at most socketMode, before the chmod.
 	socketUmask = 0o117
+	// liveTimeout is how long a socket that is there may take to show that somebody listens.
+	liveTimeout = time.Second
 	// acceptRetry keeps a broken listener from spinning.
 	acceptRetry = 100 * time.Millisecond
 )
@@ -129,6 +131,10 @@ func listenUnix(ctx context.Context, config *net.ListenConfig, path string) (net
 	case info.Mode().Type() != fs.ModeSocket:
 		return nil, fmt.Errorf("%s exists and is not a socket: remove it", path)
 	default:
+		if conn, err := (&net.Dialer{Timeout: liveTimeout}).DialContext(ctx, Unix, path); err == nil {
+			_ = conn.Close()
+			return nil, fmt.Errorf("address already in use: another process answers at %s", path)
+		}
 		if err := os.Remove(path); err != nil {
 			return nil, fmt.Errorf("remove the socket of an earlier run: %w", err)
 		}

@@ -231,3 +231,21 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// Two processes at one path: the second is told, and the first goes on.
+func TestListenTaken(t *testing.T) {
+	a := Address{Network: Unix, Path: filepath.Join(t.TempDir(), "s")}
+	first, err := Listen(t.Context(), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	if second, err := Listen(t.Context(), a); err == nil || !strings.Contains(err.Error(), "already in use") {
+		t.Errorf("%v, %v", second, err)
+	}
+	conn, err := Dial(t.Context(), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+}

@@ -130,11 +130,13 @@ func NewRequest(ctx context.Context, url, method, name string, params map[string
 	}
 	whole := map[string]any{"_meta": all}
 	maps.Copy(whole, params)
-	body, err := json.Marshal(map[string]any{"jsonrpc": "2.0", "id": 1, "method": method, "params": whole})
-	if err != nil {
+	var body bytes.Buffer
+	enc := json.NewEncoder(&body)
+	enc.SetEscapeHTML(false) // six bytes for each "<" would make what just fits too large for the server
+	if err := enc.Encode(map[string]any{"jsonrpc": "2.0", "id": 1, "method": method, "params": whole}); err != nil {
 		return nil, fmt.Errorf("encoding a request for %s: %w", method, err)
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body.Bytes()))
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/mark3labs/mcp-go/mcp"
 )
 
 // blockingPipeline has a tool that runs until the test lets it end, heeding its context or not.
@@ -301,5 +303,26 @@ func TestRejectsAreCounted(t *testing.T) {
 	}
 	if total != 20*maxSources || lines > 4*(maxSources+2) {
 		t.Errorf("%d rejects counted in %d lines", total, lines)
+	}
+}
+
+// What encoding/json would write as six bytes is one: an answer is as large as its result.
+func TestAnswersAreNotEscapedForHTML(t *testing.T) {
+	body, err := encodeAnswer(mcp.NewJSONRPCResultResponse(mcp.NewRequestId(1), map[string]any{"text": strings.Repeat("<&>", 1000) + "\n"}))
+	if err != nil || len(body) > 3100 {
+		t.Errorf("%d bytes, %v", len(body), err)
+	}
+	var decoded struct{ Result struct{ Text string } }
+	if err := json.Unmarshal(body, &decoded); err != nil || decoded.Result.Text != strings.Repeat("<&>", 1000)+"\n" {
+		t.Errorf("%.80s, %v", body, err)
+	}
+}
+
+// A number that is within the bounds of its exponent, and of no float64.
+func TestNumberBounds(t *testing.T) {
+	for text, plain := range map[string]bool{"360.300006e306": false, "1.7e308": true, "1e309": false, "-360.3e306": false, "1e-308": true, "9007199254740993": true} {
+		if plainNumber(text) != plain {
+			t.Errorf("%s is plain: %t", text, !plain)
+		}
 	}
 }

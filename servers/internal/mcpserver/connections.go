@@ -6,8 +6,11 @@ import (
 	"sync"
 )
 
-// maxConnections is how many connections one listener has open.
-const maxConnections = 512
+// How many connections one listener has open.
+const (
+	maxConnections     = 512
+	maxUnixConnections = 192 // below door's 256
+)
 
 // connections keeps a listener's open connections at or below a bound. One too many costs the one that has been
 // waiting longest without a request; only when every connection is in a call is the new one refused. So whoever

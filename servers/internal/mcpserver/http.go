@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/limit"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/listen"
 )
 
 const (
@@ -26,7 +27,9 @@ const (
 const (
 	headerTimeout = 5 * time.Second
 	readTimeout   = 30 * time.Second
-	writeTimeout  = maxTimeout + 30*time.Second
+	writeTimeout  = maxTimeout + answerTimeout
+	answerTimeout = 30 * time.Second // from an answer being ready to its last byte
+	minBodySize   = 64 << 10         // bytes that any message counts as, since its connection costs some too
 	idleTimeout   = 2 * time.Minute
 	maxHeader     = 16 << 10 // bytes
 	drainTimeout  = 10 * time.Second
@@ -39,15 +42,21 @@ type httpEdge struct {
 	tokens    *tokens  // nil on a Unix socket whose only client is the gateway
 	hosts     []string // accepted in Host and Origin
 	rejects   *rejects
-	bodies    bodies
+	bodies    *bodies // being read and worked on
+	answers   *bodies // waiting to be read
 }
 
 func newHTTPEdge(line *pipeline, transport string, accepted *tokens, serverNames []string) *httpEdge {
+	principalBodies := int64(maxPrincipalBodies)
+	if accepted == nil {
+		principalBodies = maxBodies // the one principal is the gateway, which speaks for many
+	}
 	return &httpEdge{
 		pipeline: line, transport: transport, tokens: accepted,
 		hosts:   append([]string{"localhost", "127.0.0.1", "::1", line.name}, serverNames...),
 		rejects: &rejects{logger: line.logger},
-		bodies:  bodies{by: map[string]int64{}},
+		bodies:  newBodies(maxBodies, principalBodies),
+		answers: newBodies(maxAnswers, maxPrincipalAnswers),
 	}
 }
 
@@ -57,14 +66,15 @@ func (e *httpEdge) serve(ctx context.Context, l net.Listener) error {
 	defer cancel()
 	go e.rejects.run(ctx)
 	srv := &http.Server{
-		ConnState:         (&connections{limit: maxConnections, open: map[net.Conn]bool{}}).track,
-		Handler:           e,
-		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       readTimeout,
-		WriteTimeout:      writeTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(e.pipeline.logger.Handler(), slog.LevelDebug),
+		ConnState:                    (&connections{limit: e.maxConnections(), open: map[net.Conn]bool{}}).track,
+		Handler:                      e,
+		DisableGeneralOptionsHandler: true,
+		ReadHeaderTimeout:            headerTimeout,
+		ReadTimeout:                  readTimeout,
+		WriteTimeout:                 writeTimeout,
+		IdleTimeout:                  idleTimeout,
+		MaxHeaderBytes:               maxHeader,
+		ErrorLog:                     slog.NewLogLogger(e.pipeline.logger.Handler(), slog.LevelDebug),
 	}
 	stopped := make(chan error, 1)
 	go func() {
@@ -79,11 +89,21 @@ func (e *httpEdge) serve(ctx context.Context, l net.Listener) error {
 	return <-stopped
 }
 
+// maxConnections is less behind door, which has to have places left for those that this edge would rather have.
+func (e *httpEdge) maxConnections() int {
+	if e.transport == listen.Unix {
+		return maxUnixConnections
+	}
+	return maxConnections
+}
+
 func (e *httpEdge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	// Strangers, and pages that a browser shows, are counted; whoever has a token is recorded.
 	stranger := func(status int, reason string) {
 		e.rejects.count(r.Context(), r, status)
+		w.Header().Set("Connection", "close")
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now()) // what a stranger announces is not waited for
 		reject(w, status, reason)
 	}
 	if !slices.Contains(e.hosts, hostname(r.Host)) {
@@ -125,6 +145,18 @@ func (e *httpEdge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(out.status)
 		return
 	}
+	e.answer(w, in.principal, out)
+}
+
+// answer writes what may be large, to somebody who may not read it: neither for long nor much at once.
+func (e *httpEdge) answer(w http.ResponseWriter, principal string, out outcome) {
+	release, ok := e.answers.take(principal, int64(len(out.body)))
+	if !ok {
+		write(w, http.StatusServiceUnavailable, rejection("too many answers wait to be read; read them and try again"))
+		return
+	}
+	defer release()
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout))
 	write(w, out.status, out.body)
 }
 
@@ -154,7 +186,7 @@ func bodySize(r *http.Request) int64 {
 	if r.ContentLength < 0 || r.ContentLength > maxBody {
 		return maxBody
 	}
-	return r.ContentLength
+	return max(r.ContentLength, minBodySize)
 }
 
 // refuse answers an authenticated request that is no message, and records it.
@@ -163,6 +195,7 @@ func (e *httpEdge) refuse(w http.ResponseWriter, r *http.Request, in inbound, st
 	case http.StatusMethodNotAllowed:
 		w.Header().Set("Allow", http.MethodPost)
 	case http.StatusRequestEntityTooLarge, http.StatusServiceUnavailable:
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now())
 		w.Header().Set("Connection", "close") // rather than read on what will be thrown away
 	}
 	out := e.pipeline.refused(r.Context(), in, outcome{body: rejection(reason), status: status}, fmt.Sprintf("HTTP %d: %s", status, reason))

@@ -149,9 +149,12 @@ func plainNumber(text string) bool {
 	}
 	if i := strings.IndexAny(text, "eE"); i >= 0 {
 		exponent, err := strconv.Atoi(text[i+1:])
-		return err == nil && exponent >= -maxExponent && exponent <= maxExponent
+		if err != nil || exponent < -maxExponent || exponent > maxExponent {
+			return false
+		}
 	}
-	return true
+	_, err := strconv.ParseFloat(text, 64)
+	return err == nil
 }
 
 // describe says where in the input a JSON error is, without repeating the input.

@@ -1,6 +1,7 @@
 package mcpserver
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
@@ -14,6 +15,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/mark3labs/mcp-go/mcp"
 	"github.com/mark3labs/mcp-go/server"
 	validator "github.com/santhosh-tekuri/jsonschema/v6"
@@ -134,6 +136,9 @@ func (p *pipeline) refused(ctx context.Context, in inbound, out outcome, reason 
 
 // keep writes the record of a request, without which there is no answer.
 func (p *pipeline) keep(ctx context.Context, r *request, start time.Time, out outcome) outcome {
+	for _, text := range []*string{&r.record.Tool, &r.record.Method, &r.record.Reason} {
+		*text = scrub.Text(*text)
+	}
 	r.record.Reason = cut(r.record.Reason, maxReason)
 	r.record.DurationUS = time.Since(start).Microseconds()
 	if out.body != nil && r.record.Result == nil {
@@ -143,9 +148,10 @@ func (p *pipeline) keep(ctx context.Context, r *request, start time.Time, out ou
 	if err := p.recorder.Record(context.WithoutCancel(ctx), r.record); err != nil {
 		p.logger.LogAttrs(ctx, slog.LevelError, "no record, no answer",
 			slog.String("call", r.record.Call), slog.String("error", err.Error()))
-		return p.refuse(r, protocolError{
+		fault := protocolError{
 			mcp.INTERNAL_ERROR, "the audit log cannot be written, so this call was not answered; call id " + r.record.Call,
-		}, http.StatusServiceUnavailable)
+		}
+		return outcome{body: fault.response(r.message.ID, r.record.Call), status: http.StatusServiceUnavailable}
 	}
 	return out
 }
@@ -205,7 +211,7 @@ func (p *pipeline) answer(ctx context.Context, r *request) (out outcome) {
 	if r.inflight != nil && ctx.Err() != nil {
 		return outcome{} // cancelled by its sender, which expects no answer (specification, basic/utilities/cancellation)
 	}
-	body, err := json.Marshal(reply)
+	body, err := encodeAnswer(reply)
 	if err != nil {
 		return p.refuseErr(r, fmt.Errorf("encoding an answer: %w", err))
 	}
@@ -215,6 +221,18 @@ func (p *pipeline) answer(ctx context.Context, r *request) (out outcome) {
 		status = statusOf(fault.Error.Code, r.modern())
 	}
 	return outcome{body: body, status: status}
+}
+
+// encodeAnswer encodes what the protocol library replies, without the six bytes that encoding/json makes of each "<",
+// ">" and "&" in HTML's honour: twice in a result, they would multiply its size.
+func encodeAnswer(reply mcp.JSONRPCMessage) (json.RawMessage, error) {
+	body, err := json.Marshal(reply)
+	if err != nil || !bytes.Contains(body, []byte(`\u00`)) {
+		return body, err
+	}
+	value := jsontext.Value(body)
+	err = value.Format(jsontext.PreserveRawStrings(false), jsontext.AllowDuplicateNames(true))
+	return json.RawMessage(value), err
 }
 
 // admit refuses methods and tools that are unknown. A tool that the caller may not use is unknown to it.
@@ -357,7 +375,7 @@ func (p *pipeline) failure(ctx context.Context, r *request, err error) *mcp.Call
 	if visible.Code == CodeDenied && r.tool.Server == "" {
 		r.record.Decision = audit.Deny // what another server says of its own policy is no decision of ours
 	}
-	text := scrub.Text(cut(visible.Error(), maxMessage))
+	text := cut(scrub.Text(visible.Error()), maxMessage)
 	r.record.Result = summary([]byte(text))
 	return &mcp.CallToolResult{
 		Result: mcp.Result{Meta: &mcp.Meta{AdditionalFields: map[string]any{
@@ -379,6 +397,7 @@ func (p *pipeline) refuseErr(r *request, err error) outcome {
 	if r.record.Reason == "" {
 		r.record.Reason = fault.message
 	}
+	fault.message = scrub.Text(fault.message)
 	return p.refuse(r, fault, statusOf(fault.code, r.modern()))
 }
 

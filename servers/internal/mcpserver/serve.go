@@ -8,7 +8,9 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
+	"strconv"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/confine"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/listen"
@@ -85,9 +87,9 @@ func (p Program) serve(ctx context.Context, args []string, stdin *os.File, stdou
 		return err
 	}
 	if fresh != "" {
-		printToken(stderr, p.Name, fresh)
+		printToken(stderr, p.Name, fresh, listener.Addr())
 	}
-	env.Logger.LogAttrs(ctx, slog.LevelInfo, "serving", slog.String("listen", address.String()), slog.String("version", version.String()))
+	env.Logger.LogAttrs(ctx, slog.LevelInfo, "serving", slog.String("listen", address.Network+"://"+listener.Addr().String()), slog.String("version", version.String()))
 	return newHTTPEdge(line, address.Network, accepted, o.serverNames).serve(ctx, listener)
 }
 
@@ -128,9 +130,13 @@ func resolveListen(spec string, stdin *os.File) string {
 // set it.
 func inContainer() bool { return os.Getenv("container") != "" }
 
-func printToken(w io.Writer, name, token string) {
+func printToken(w io.Writer, name, token string, at net.Addr) {
+	port := tcpPort
+	if tcp, ok := at.(*net.TCPAddr); ok {
+		port = strconv.Itoa(tcp.Port)
+	}
 	config, err := json.MarshalIndent(map[string]any{"mcpServers": map[string]any{name: map[string]any{
-		"type": "http", "url": "http://localhost:" + tcpPort + mcpPath,
+		"type": "http", "url": "http://localhost:" + port + mcpPath,
 		"headers": map[string]string{"Authorization": "Bearer " + token},
 	}}}, "", "  ")
 	if err != nil {

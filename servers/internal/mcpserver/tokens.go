@@ -59,12 +59,16 @@ func openTokens(dir string, holders []string, logger *slog.Logger) (*tokens, err
 	}
 	t.state = state
 	for _, holder := range holders {
-		if len(t.byHolder[holder]) == 0 {
-			return nil, fmt.Errorf("reading tokens: %s has no token: %s is missing or empty; make secrets makes it",
-				holder, filepath.Join(dir, holder+tokenSuffix))
+		if len(t.byHolder[holder]) > 0 {
+			continue
 		}
+		path := filepath.Join(dir, holder+tokenSuffix)
+		if _, err := os.Stat(path); err != nil {
+			return nil, fmt.Errorf("reading tokens: %s has no token: %w; make secrets makes it", holder, err)
+		}
+		logger.LogAttrs(context.Background(), slog.LevelWarn, "a holder has no token: all are revoked", slog.String("holder", holder), slog.String("file", path))
 	}
-	if len(t.accepted()) == 0 {
+	if len(holders) == 0 && len(t.accepted()) == 0 {
 		return nil, fmt.Errorf("reading tokens: %s has none; each holder needs a file NAME%s with the SHA-256 of its token", dir, tokenSuffix)
 	}
 	return t, nil

@@ -232,10 +232,14 @@ func (sc *scan) token(a anchor, at int) (hit, bool) {
 			return hit{}, false
 		}
 	}
-	limit := len(text)
-	if f.max > 0 {
-		limit = min(limit, body+f.max)
+	most := f.max
+	if most == 0 { // judged by its beginning; the rest is read once it is one
+		if isAlphanumeric(text[at-f.lead]) && !leftEdge(text, at-f.lead) {
+			return hit{}, false
+		}
+		most = max(f.min, maxChecked)
 	}
+	limit := min(len(text), body+most)
 	end := body
 	for end < limit && f.set[text[end]] {
 		end++
@@ -246,7 +250,7 @@ func (sc *scan) token(a anchor, at int) (hit, bool) {
 	if f.proof != nil && end-body >= f.min && f.proof(text[body:body+f.min]) {
 		return hit{from, body + f.min, f}, true
 	}
-	if end < len(text) && isAlphanumeric(text[end]) || isAlphanumeric(text[at-f.lead]) && !leftEdge(text, at-f.lead) {
+	if (f.max > 0 || end < limit) && end < len(text) && isAlphanumeric(text[end]) || isAlphanumeric(text[at-f.lead]) && !leftEdge(text, at-f.lead) {
 		return hit{}, false
 	}
 	for end > body && text[end-1] == '.' { // the end of a sentence
@@ -258,6 +262,13 @@ func (sc *scan) token(a anchor, at int) (hit, bool) {
 	}
 	if end-body < f.min || f.check != nil && !f.check(checked) {
 		return hit{}, false
+	}
+	if f.max == 0 {
+		for end = body; end < len(text) && f.set[text[end]]; end++ {
+		}
+		for text[end-1] == '.' {
+			end--
+		}
 	}
 	return hit{from, end, f}, true
 }

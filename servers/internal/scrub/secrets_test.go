@@ -359,3 +359,13 @@ func ExampleScrubber() {
 	// REDIS_PASSWORD=[redacted:password#2]
 	// postgres://shop:[redacted:password#1]@db:5432/shop
 }
+
+// What begins like a secret again and again is read once: in quadratic time these would take an hour.
+func TestHostileText(t *testing.T) {
+	for _, unit := range []string{"LS0tLS1CRUdJTi", "xya29.", "privatekey=-----BEGIN PRIVATE KEY-----", "eyJ", "ghp_", "https://a:"} {
+		text := strings.Repeat(unit, 4<<20/len(unit))
+		if got := New().Text(text); len(got) > 4*len(text) {
+			t.Errorf("%d bytes of %q become %d", len(text), unit, len(got))
+		}
+	}
+}

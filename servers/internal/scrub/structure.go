@@ -12,6 +12,7 @@ const (
 	maxLabel      = 64       // bytes of a PEM label
 	maxUserinfo   = 1 << 10  // bytes of a URL's userinfo
 	minArmor      = 16       // bytes of a line that is part of a key
+	maxHeaderLine = 256      // bytes of a header line in PEM, such as Proc-Type
 	minURLToken   = 16       // bytes of a user that is a token
 
 	privateKeyLabel = "PRIVATE KEY"
@@ -117,8 +118,12 @@ func armorEnd(s string) int {
 		}
 		switch word := s[start:i]; {
 		case word != "" && i < len(s) && (s[i] == ':' || s[i] == '-') && end == 0: // Proc-Type: 4,ENCRYPTED
-			for i < len(s) && s[i] != '\n' && s[i] != '\\' {
+			line := min(len(s), start+maxHeaderLine)
+			for i < line && s[i] != '\n' && s[i] != '\\' {
 				i++
+			}
+			if i == line && line < len(s) {
+				return end // no header is so long, and reading on for each "BEGIN" of a hostile text takes quadratic time
 			}
 		case len(word) >= minArmor:
 			end = i
