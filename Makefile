@@ -52,7 +52,7 @@ lint: ## linters, and whether the lock file and go.mod are up to date
 	@scripts/lint $(MODULES)
 
 .PHONY: bench
-bench: ## ratios, from one run: the pipeline beside bare mcp-go and net/http alone
+bench: ## the pipeline beside bare mcp-go and net/http alone; every binary's start to first answer, and memory at rest
 	@go test -run '^$$' -bench Pipeline -benchtime 1x ./servers/internal/mcpserver
 	@go test -run '^$$' -bench Processes -benchtime 1x ./servers/e2e/processes
 
@@ -61,7 +61,7 @@ conformance: ## the protocol's own conformance suite and inspector against every
 	@scripts/conformance
 
 .PHONY: soak
-soak: ## what takes long: SOAKCALLS calls to one server, and fuzzing for FUZZTIME each target
+soak: ## what takes hours: SOAKCALLS (1000000) calls to one server, and fuzzing for FUZZTIME (10m; or a count, 2000x) each target
 	go test -count=1 -v -timeout 2h -run '^TestSoak$$' ./servers/internal/mcpserver -soak-calls $(or $(SOAKCALLS),1000000)
 	@scripts/soak $(or $(FUZZTIME),10m)
 

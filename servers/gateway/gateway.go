@@ -25,6 +25,7 @@ type gateway struct {
 	upstreams []*upstream
 	byTool    map[string]*upstream // by the name of a tool, as agents know it
 	log       *audit.Log
+	unwatch   context.CancelFunc
 }
 
 func (g *gateway) flags(set *flag.FlagSet) {
@@ -66,6 +67,7 @@ func (g *gateway) gate(mcpserver.Env) (mcpserver.Gate, error) {
 		Principal: g.policy.principal,
 		Holders:   g.policy.holders(),
 		Open:      g.open,
+		Close:     g.close,
 		Healthy:   func() error { return g.log.Healthy() },
 	}, nil
 }
@@ -89,10 +91,17 @@ func (g *gateway) open() (audit.Recorder, error) {
 	if err := g.replay(time.Now()); err != nil {
 		return nil, err
 	}
+	var ctx context.Context
+	ctx, g.unwatch = context.WithCancel(context.Background())
 	for _, up := range g.upstreams {
-		go up.watch(context.Background())
+		go up.watch(ctx)
 	}
 	return log, nil
+}
+
+func (g *gateway) close() error {
+	g.unwatch()
+	return g.log.Close()
 }
 
 // refusal says why agent may not see tool.

@@ -538,3 +538,48 @@ func FuzzLock(f *testing.F) {
 		}
 	})
 }
+
+// Conditions and limits, by a client: what is refused says why, is recorded with the entry that decided, and counts
+// again after a restart.
+func TestAdmission(t *testing.T) {
+	b := newBundle(t)
+	b.write("policy.yaml", `version: 1
+agents:
+  reader:
+    identity: {token: reader}
+    limits: {calls_per_minute: 4}
+    allow:
+      - tool: alpha_ask
+        when: args.text != "no"
+      - tool: beta_ask
+        limits: {calls_per_minute: 1}
+`)
+	client := b.startAll()
+	for _, tc := range []struct {
+		tool, text, code, want string
+		decision               audit.Decision
+		reason, entry          string
+	}{
+		{"alpha_ask", "yes", "", "", audit.Allow, "ok", "policy.yaml:7"},
+		{"alpha_ask", "no", "denied", "does not allow alpha_ask to be called with these arguments", audit.Deny, "the condition of policy.yaml:7 does not hold", ""},
+		{"beta_ask", "yes", "", "", audit.Allow, "ok", "policy.yaml:9"},
+		{"beta_ask", "yes", "rate_limited", "1 calls a minute are allowed; come back in", audit.Deny, "over budget: policy.yaml:9", "policy.yaml:9"},
+		{"alpha_ask", "yes", "rate_limited", "4 calls a minute are allowed; come back in", audit.Deny, "over budget: reader", ""},
+	} {
+		result, err := ask(t, client, tc.tool, tc.text)
+		if err != nil || result.Code != tc.code || !strings.Contains(result.Text, tc.want) && tc.code != "" {
+			t.Errorf("%s of %q: %+v, %v; want %s, %q", tc.tool, tc.text, result, err, tc.code, tc.want)
+		}
+		records := b.records()
+		last := records[len(records)-1]
+		if last.Decision != tc.decision || last.Reason != tc.reason || last.Entry != tc.entry {
+			t.Errorf("%s of %q is recorded as %s, %q, %q; want %s, %q, %q", tc.tool, tc.text, last.Decision, last.Reason, last.Entry, tc.decision, tc.reason, tc.entry)
+		}
+	}
+
+	b.servers["gateway"]()
+	b.start("gateway", program(), b.gatewayArgs()...)
+	if result, err := ask(t, b.client("reader-token"), "beta_ask", "yes"); err != nil || result.Code != "rate_limited" {
+		t.Errorf("after a restart: %+v, %v", result, err)
+	}
+}

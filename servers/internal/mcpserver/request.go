@@ -76,6 +76,8 @@ type Gate struct {
 	Holders []string
 	// Open opens what keeps the evidence, when all else is known to be right; nil is the log on stderr.
 	Open func() (audit.Recorder, error)
+	// Close closes what Open opened, when no request is left; nil is nothing.
+	Close func() error
 	// Healthy returns why the server cannot serve; nil is always healthy.
 	Healthy func() error
 }

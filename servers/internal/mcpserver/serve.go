@@ -79,6 +79,13 @@ func (p Program) serve(ctx context.Context, args []string, stdin *os.File, stdou
 	if err != nil {
 		return err
 	}
+	if gate.Close != nil {
+		defer func() {
+			if err := gate.Close(); err != nil {
+				env.Logger.LogAttrs(ctx, slog.LevelError, "closing", slog.String("error", err.Error()))
+			}
+		}()
+	}
 	listener, err := listen.Listen(ctx, address)
 	if err != nil {
 		return err

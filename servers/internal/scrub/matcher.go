@@ -240,10 +240,7 @@ func (sc *scan) token(a anchor, at int) (hit, bool) {
 		most = max(f.min, maxChecked)
 	}
 	limit := min(len(text), body+most)
-	end := body
-	for end < limit && f.set[text[end]] {
-		end++
-	}
+	end := f.run(text, body, limit)
 	if f.keep {
 		from = body
 	}
@@ -253,9 +250,7 @@ func (sc *scan) token(a anchor, at int) (hit, bool) {
 	if (f.max > 0 || end < limit) && end < len(text) && isAlphanumeric(text[end]) || isAlphanumeric(text[at-f.lead]) && !leftEdge(text, at-f.lead) {
 		return hit{}, false
 	}
-	for end > body && text[end-1] == '.' { // the end of a sentence
-		end--
-	}
+	end = body + len(strings.TrimRight(text[body:end], ".")) // the end of a sentence
 	checked := text[body:end]
 	if f.lead > 0 {
 		checked = text[from:end]
@@ -264,13 +259,17 @@ func (sc *scan) token(a anchor, at int) (hit, bool) {
 		return hit{}, false
 	}
 	if f.max == 0 {
-		for end = body; end < len(text) && f.set[text[end]]; end++ {
-		}
-		for text[end-1] == '.' {
-			end--
-		}
+		end = body + len(strings.TrimRight(text[body:f.run(text, end, len(text))], "."))
 	}
 	return hit{from, end, f}, true
+}
+
+// run returns where the run of f's alphabet that begins at from ends, or limit.
+func (f *format) run(text string, from, limit int) int {
+	for from < limit && f.set[text[from]] {
+		from++
+	}
+	return from
 }
 
 // structure finds what only a function describes.
