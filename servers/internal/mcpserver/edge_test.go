@@ -427,3 +427,47 @@ func useMCPGo(t *testing.T, tr transport.Interface, era string) {
 		t.Fatalf("call: %v, %v", result, err)
 	}
 }
+
+// A token file that is a link out of its folder would be one that cannot be revoked.
+func TestTokenLinkOut(t *testing.T) {
+	dir, elsewhere := t.TempDir(), filepath.Join(t.TempDir(), "hash")
+	if err := os.WriteFile(elsewhere, []byte(strings.Repeat("0", 64)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(elsewhere, filepath.Join(dir, "reader.sha256")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openTokens(dir, []string{"reader"}, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "escapes") {
+		t.Errorf("%v", err)
+	}
+	inside := filepath.Join(dir, "data")
+	if err := errors.Join(os.Remove(filepath.Join(dir, "reader.sha256")), os.Rename(elsewhere, inside), os.Symlink("data", filepath.Join(dir, "reader.sha256"))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openTokens(dir, []string{"reader"}, slog.New(slog.DiscardHandler)); err != nil {
+		t.Errorf("a link within the folder: %v", err)
+	}
+}
+
+// A client that does not read keeps no server from stopping.
+func TestStdioStopsUnread(t *testing.T) {
+	line, err := newPipeline(Program{Name: "test"}, "v0", testTools(), Gate{}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	in, feed := io.Pipe()
+	unread, out := io.Pipe()
+	t.Cleanup(func() { _ = unread.Close() })
+	ended := make(chan error, 1)
+	go func() { ended <- (&stdioEdge{pipeline: line, out: out}).serve(ctx, in) }()
+	for range 3 {
+		if _, err := io.WriteString(feed, `{"jsonrpc":"2.0","id":1,"method":"ping"}`+"\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}

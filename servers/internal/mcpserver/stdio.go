@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
 )
@@ -26,7 +27,8 @@ type stdioEdge struct {
 	mu sync.Mutex // held while a line is written
 }
 
-// serve answers the lines of in until it ends or ctx does. Calls in flight at the end are answered.
+// serve answers the lines of in until it ends or ctx does. Calls in flight at the end are answered, if somebody reads
+// the answers: once ctx has ended, they have the drain timeout.
 func (e *stdioEdge) serve(ctx context.Context, in io.Reader) error {
 	lines := make(chan []byte)
 	read := make(chan error, 1)
@@ -36,7 +38,17 @@ func (e *stdioEdge) serve(ctx context.Context, in io.Reader) error {
 		close(lines)
 	}()
 	var calls sync.WaitGroup
-	defer calls.Wait()
+	defer func() {
+		ended := make(chan struct{})
+		go func() {
+			calls.Wait()
+			close(ended)
+		}()
+		select {
+		case <-ended:
+		case <-stopped(ctx, drainTimeout):
+		}
+	}()
 	slots := make(chan struct{}, maxStdioCalls)
 	for {
 		select {
@@ -46,16 +58,30 @@ func (e *stdioEdge) serve(ctx context.Context, in io.Reader) error {
 			if !more {
 				return <-read
 			}
-			slots <- struct{}{}
+			select {
+			case slots <- struct{}{}:
+			case <-ctx.Done():
+				return nil
+			}
 			// Calls run side by side, but begin in their order: a cancellation must find what it cancels.
 			begun := make(chan struct{})
 			calls.Go(func() {
 				defer func() { <-slots }()
 				e.answer(ctx, line, sync.OnceFunc(func() { close(begun) }))
 			})
-			<-begun
+			select {
+			case <-begun:
+			case <-ctx.Done():
+			}
 		}
 	}
+}
+
+// stopped is closed when ctx has ended for as long as grace.
+func stopped(ctx context.Context, grace time.Duration) <-chan struct{} {
+	done := make(chan struct{})
+	context.AfterFunc(ctx, func() { time.AfterFunc(grace, func() { close(done) }) })
+	return done
 }
 
 // read sends the lines of in to lines. A line beyond maxBody is answered with an error and skipped.

@@ -167,8 +167,14 @@ func readTokenFile(path, holder string) ([]acceptedToken, error) {
 	if !principalForm.MatchString(holder) {
 		return nil, fmt.Errorf("%s: a holder's name has letters, digits, '.', '_' and '-', at most 64", path)
 	}
-	// Not a pipe or a device: opening one may wait for ever.
-	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+	// Not a pipe or a device: opening one may wait for ever. Nor a link out of the folder: a confined process reads only
+	// what is in it, and would not see the token revoked.
+	folder, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = folder.Close() }()
+	if info, err := folder.Stat(filepath.Base(path)); err != nil || !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s: not a regular file that can be read: %w", path, cmp.Or(err, fs.ErrInvalid))
 	}
 	data, err := readBounded(path, maxTokenFile)
