@@ -399,10 +399,21 @@ func isNoProse(r rune) bool {
 	return r < utf8.RuneSelf && !unicode.IsLetter(r) && !strings.ContainsRune(".,;:'-()", r)
 }
 
+// afterBreaks returns s without the line breaks and tabs, escaped as in JSON however often, that it begins with.
+func afterBreaks(s string) string {
+	for {
+		rest := strings.TrimLeft(s, `\`)
+		if rest == s || rest == "" || strings.IndexByte("nrt", rest[0]) < 0 {
+			return s
+		}
+		s = rest[1:]
+	}
+}
+
 // refers says whether a value says where the secret is, or that there is none, and is none itself.
 func (sc *scan) refers(n *name, v value) bool {
 	s := sc.text[v.from:min(v.to, v.from+maxChecked)]
-	word := strings.Trim(s, ".,;:!?()")
+	word := strings.Trim(afterBreaks(s), ".,;:!?()")
 	if sc.placeholders[strings.ToLower(word)] || strings.Trim(s, "*xX•.-_#?…") == "" || strings.Contains(s, "***") {
 		return true
 	}
