@@ -413,7 +413,11 @@ func afterBreaks(s string) string {
 // refers says whether a value says where the secret is, or that there is none, and is none itself.
 func (sc *scan) refers(n *name, v value) bool {
 	s := sc.text[v.from:min(v.to, v.from+maxChecked)]
-	word := strings.Trim(afterBreaks(s), ".,;:!?()")
+	line := afterBreaks(s)
+	if line != s && strings.ContainsAny(strings.TrimRight(line, "="), "=:") {
+		return true // the next line, which has a name of its own
+	}
+	word := strings.Trim(line, ".,;:!?()")
 	if sc.placeholders[strings.ToLower(word)] || strings.Trim(s, "*xX•.-_#?…") == "" || strings.Contains(s, "***") {
 		return true
 	}
