@@ -44,7 +44,7 @@ func auditCommand(_ context.Context, args []string, stdout, stderr io.Writer) er
 
 func tail(dir string, n int, stdout io.Writer) error {
 	var lines [][]byte
-	err := audit.ReadLog(dir, func(_ audit.Record, line []byte) error {
+	err := audit.Read(dir, audit.Filter{}, func(_ audit.Record, line []byte) error {
 		if len(lines) == n {
 			lines = lines[1:]
 		}
@@ -61,7 +61,7 @@ func tail(dir string, n int, stdout io.Writer) error {
 
 func show(dir string, calls []string, stdout io.Writer) error {
 	missing := slices.Clone(calls)
-	err := audit.ReadLog(dir, func(r audit.Record, line []byte) error {
+	err := audit.Read(dir, audit.Filter{}, func(r audit.Record, line []byte) error {
 		if !slices.Contains(calls, r.Call) {
 			return nil
 		}

@@ -78,7 +78,7 @@ func (g *gateway) needs() confine.Rules {
 
 // open opens the audit log and starts to watch the upstreams.
 func (g *gateway) open() (audit.Recorder, error) {
-	log, err := audit.OpenLog(g.auditDir)
+	log, err := audit.Open(g.auditDir, audit.Options{})
 	if err != nil {
 		return nil, err
 	}

@@ -176,8 +176,10 @@ func (b *bundle) client(token string) *mcpclient.Client {
 func (b *bundle) records() []audit.Record {
 	b.t.Helper()
 	var records []audit.Record
-	err := audit.ReadLog(filepath.Join(b.dir, "audit"), func(r audit.Record, _ []byte) error {
-		records = append(records, r)
+	err := audit.Read(filepath.Join(b.dir, "audit"), audit.Filter{}, func(r audit.Record, _ []byte) error {
+		if r.Event == "" {
+			records = append(records, r)
+		}
 		return nil
 	})
 	if err != nil {

@@ -1,0 +1,731 @@
+package audit
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+const (
+	// maxFindings bounds a report. More are counted.
+	maxFindings = 1000
+	// minLine is the least that a line takes, and so what bounds how many records a segment names.
+	minLine = 32
+)
+
+// Report is what [Verify] found out about a log.
+type Report struct {
+	Records    uint64 `json:"records"`          // read
+	First      uint64 `json:"first,omitzero"`   // number of the first of them; those before have expired
+	Last       uint64 `json:"last,omitzero"`    // number of the last of them
+	Covered    uint64 `json:"covered"`          // size of the newest tree that was signed and has these records
+	Uncovered  uint64 `json:"uncovered"`        // records that no checkpoint covers
+	Checkpoint string `json:"checkpoint"`       // the note of that tree
+	Results    uint64 `json:"results"`          // records whose stored result was checked
+	Expired    uint64 `json:"expired,omitzero"` // records that a record says were removed for their age
+	// Lost are records whose result a crash took, as the log itself says. Nobody was answered for them.
+	Lost     []uint64  `json:"lost,omitzero"`
+	Findings []Finding `json:"findings"`
+	More     int       `json:"more,omitzero"` // findings that the report has no room for
+	// Unseen says in words what this verification could not have seen.
+	Unseen []string `json:"unseen"`
+}
+
+// Finding is something in the log that the writer did not leave so.
+type Finding struct {
+	From    uint64 `json:"from,omitzero"` // first record that it is about; 0 if it is about none
+	To      uint64 `json:"to,omitzero"`   // last of them
+	File    string `json:"file"`
+	Message string `json:"message"`
+}
+
+// String names the records and the file.
+func (f Finding) String() string {
+	switch {
+	case f.From == 0:
+		return f.File + ": " + f.Message
+	case f.From == f.To:
+		return fmt.Sprintf("record %d (%s): %s", f.From, f.File, f.Message)
+	default:
+		return fmt.Sprintf("records %d to %d (%s): %s", f.From, f.To, f.File, f.Message)
+	}
+}
+
+// Verify reads the whole log in dir and says what is not as it was written, by the checkpoints of verifier's key.
+// trusted is a checkpoint that was kept elsewhere, a signed note, or nil: the log must extend it (RFC 6962,
+// section 2.1.2). It may run beside a process that appends. An error means that the log could not be read, and
+// says nothing about it.
+func Verify(dir string, verifier note.Verifier, trusted []byte) (Report, error) {
+	report, err := verify(disk{dir: dir}, verifier, trusted)
+	if err != nil {
+		return report, fmt.Errorf("verifying the audit log in %s: %w", dir, err)
+	}
+	return report, nil
+}
+
+func verify(folder files, verifier note.Verifier, trusted []byte) (Report, error) {
+	v := &verification{folder: folder, verifier: verifier}
+	if trusted != nil {
+		c, err := openCheckpoint(trusted, verifier)
+		if err != nil {
+			return v.report, fmt.Errorf("the trusted checkpoint: %w", err)
+		}
+		v.trusted, v.given = &c, c.size
+	}
+	// The checkpoints before the records: what they cover is on disk by then.
+	notes, err := folder.open(checkpointsName)
+	if errors.Is(err, fs.ErrNotExist) {
+		v.find(0, 0, checkpointsName, "there is no such file")
+	} else if err != nil {
+		return v.report, err
+	} else {
+		defer func() { _ = notes.Close() }()
+		size, err := notes.size()
+		if err != nil {
+			return v.report, err
+		}
+		v.notes = newNoteReader(io.NewSectionReader(notes, 0, size))
+	}
+	if err := v.run(); err != nil {
+		return v.report, err
+	}
+	return v.report, v.finish()
+}
+
+// verification walks the log once and keeps two trees: one of the lines, one of the list of leaf hashes beside
+// them. The signed roots say which of the two is right; where they differ, that names the record. Its memory does
+// not grow with the log.
+type verification struct {
+	folder   files
+	verifier note.Verifier
+	trusted  *checkpoint // nil when it has been compared
+	notes    *noteReader // nil at its end
+	current  *checkpoint // the next one of notes, if it has been read
+	report   Report
+
+	lines, listed frontier
+	doubts        []uint64 // records whose line and listed hash differ, since the last checkpoint
+	lost          uint64   // the first record from which on the tree cannot be known; 0 if it can
+	good          uint64   // up to where the tree was as signed
+	at            uint64   // the first record of the present segment
+	newest        uint64   // size of the newest checkpoint that has been compared, whether it was right or not
+	ahead         uint64   // size of the newest one that has been read
+	spoiled       int      // notes that are no checkpoints
+	spoiledAt     int      // the line of the first of them
+	expiry        *Record  // the event that lets the log begin later
+	missing       []Finding
+	given         uint64 // size of the trusted checkpoint, 0 without one
+	starts        int    // events that found records without a checkpoint
+	unproved      uint64 // how many in all
+}
+
+func (v *verification) find(from, to uint64, file, format string, args ...any) {
+	v.add(Finding{from, to, file, fmt.Sprintf(format, args...)})
+}
+
+func (v *verification) add(f Finding) {
+	if len(v.report.Findings) == maxFindings {
+		v.report.More++
+		return
+	}
+	v.report.Findings = append(v.report.Findings, f)
+}
+
+func (v *verification) run() error {
+	firsts, err := segments(v.folder)
+	if err != nil {
+		return err
+	}
+	if len(firsts) == 0 {
+		v.find(0, 0, segmentName(1, linesKind), "there is no segment: the records are gone")
+		return nil
+	}
+	if firsts, err = v.start(firsts); err != nil {
+		return err
+	}
+	for i, first := range firsts {
+		var last uint64 // unknown for the last segment
+		if i+1 < len(firsts) {
+			last = firsts[i+1] - 1
+		}
+		if err := v.segment(first, last); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// start finds where the log begins: at the first record, or behind those that a record says have expired. It
+// returns the segments that are left to verify.
+func (v *verification) start(firsts []uint64) ([]uint64, error) {
+	v.report.First, v.at = firsts[0], firsts[0]
+	results, err := exists(v.folder, segmentName(firsts[0], storedKind))
+	if err != nil || firsts[0] == 1 && results {
+		return firsts, err
+	}
+	// Events follow each other with growing ranges, so that the last one says all.
+	for _, first := range slices.Backward(firsts) {
+		if err := v.findExpiry(first); err != nil {
+			return nil, err
+		}
+		if v.expiry != nil {
+			break
+		}
+	}
+	if v.expiry == nil {
+		if firsts[0] > 1 {
+			v.find(1, firsts[0]-1, segmentName(1, linesKind), "they are missing, and no record says that they have expired")
+			err = v.restart(firsts[0])
+		}
+		return firsts, err
+	}
+	e := v.expiry.Expired
+	// A process may have ended between the event and the removal.
+	for len(firsts) > 1 && firsts[1] <= e.To+1 {
+		firsts = firsts[1:]
+	}
+	v.lines = frontier{size: e.To, hashes: e.Frontier}
+	v.listed = v.lines.clone()
+	v.good, v.newest = e.To, e.To
+	v.report.First, v.report.Expired = e.To+1, e.To
+	return firsts, v.check()
+}
+
+// findExpiry looks for the last event of that kind in a segment whose content is vouched for by a checkpoint.
+func (v *verification) findExpiry(first uint64) error {
+	in, err := v.folder.open(segmentName(first, linesKind))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }()
+	size, err := in.size()
+	if err != nil {
+		return err
+	}
+	mark := []byte(`"event":"` + string(EventExpired) + `"`)
+	lines := newLineReader(io.NewSectionReader(in, 0, size))
+	for {
+		line, err := lines.next()
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return nil
+		case errors.Is(err, errLong):
+			continue // reported when its turn comes, like all that is no record
+		case err != nil:
+			return err
+		case !bytes.Contains(line, mark):
+			continue
+		}
+		if r, err := parse(line); err == nil && r.Event == EventExpired && r.Expired != nil {
+			v.considerExpiry(segmentName(first, linesKind), &r)
+		}
+	}
+}
+
+func (v *verification) considerExpiry(name string, r *Record) {
+	claimed := frontier{r.Expired.To, r.Expired.Frontier}
+	f, err := parseFrontier(claimed.encode())
+	if err != nil {
+		v.find(r.Seq, r.Seq, name, "its frontier is not that of %d records", r.Expired.To)
+		return
+	}
+	c, err := openCheckpoint([]byte(r.Expired.Checkpoint), v.verifier)
+	if err != nil || c.size != f.size || c.root != f.root() {
+		v.find(r.Seq, r.Seq, name, "the checkpoint of what has expired is not that of its frontier")
+		return
+	}
+	v.expiry = r
+}
+
+// segment verifies one segment. last is the number of its last record by its successor's name, 0 if it has none.
+func (v *verification) segment(first, last uint64) error {
+	name := segmentName(first, linesKind)
+	v.at = first
+	var err error
+	switch next := v.lines.size + 1; {
+	case first > next:
+		v.find(next, first-1, name, "they are missing: this segment begins after them")
+		err = v.restart(first)
+	case first < next:
+		v.find(first, next-1, name, "this segment repeats records of the one before")
+		err = v.restart(first)
+	case v.lost != 0:
+		err = v.restart(first)
+	case first > 1:
+		if before, err := readFrontier(v.folder, first); err != nil {
+			v.find(0, 0, segmentName(first, treeKind), "the derived frontier cannot be read: %v", err)
+		} else if !before.equal(v.lines) {
+			v.find(0, 0, segmentName(first, treeKind), "the derived frontier is not that of the records before")
+		}
+		if v.newest > 0 && v.newest < first-1 {
+			v.find(0, 0, checkpointsName, "there is no checkpoint of %d records, though a segment ends there", first-1)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	s := &segmentCheck{verification: v, name: name, first: first, last: last, next: first}
+	if err := s.readHashes(); err != nil {
+		return err
+	}
+	// The length of the lines is taken before the results are read, and results are written first: each line that
+	// is read has its result on disk.
+	in, err := v.folder.open(name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }()
+	size, err := in.size()
+	if err != nil {
+		return err
+	}
+	if err := s.readResults(); err != nil {
+		return err
+	}
+	return s.readLines(io.NewSectionReader(in, 0, size))
+}
+
+// restart goes on at a segment whose beginning the records before do not prove: by its derived frontier. If that was
+// signed, all from here on can be proved again.
+func (v *verification) restart(first uint64) error {
+	v.settle("no checkpoint says which is right")
+	if v.lost != 0 && v.lost < first {
+		v.find(v.lost, first-1, segmentName(first, treeKind), "they cannot be held against a signed tree, because of what is wrong before them")
+	}
+	// Checkpoints of what is missing can be held against nothing.
+	c, err := v.peek()
+	for ; err == nil && c != nil && c.size < first-1; c, err = v.peek() {
+		v.drop(c)
+	}
+	if err != nil {
+		return err
+	}
+	v.lost = 0
+	before, err := readFrontier(v.folder, first)
+	if err != nil {
+		v.find(0, 0, segmentName(first, treeKind), "the derived frontier cannot be read: %v", err)
+		before, v.lost = frontier{size: first - 1}, first
+	} else if c == nil || c.size != first-1 || c.root != before.root() {
+		// It may be right all the same; the next checkpoint tells.
+		v.find(0, 0, segmentName(first, treeKind), "no checkpoint vouches for this tree of %d records", first-1)
+	}
+	v.lines, v.listed = before, before.clone()
+	v.good = first - 1
+	return v.check()
+}
+
+// segmentCheck is the verification of one segment.
+type segmentCheck struct {
+	*verification
+	name    string
+	first   uint64
+	last    uint64
+	next    uint64          // the record that should come
+	junk    int             // lines since the last record that are none
+	hashes  []byte          // the list of leaf hashes
+	results map[digest]bool // stored results, and whether their content is right
+}
+
+func (s *segmentCheck) readHashes() error {
+	var err error
+	s.hashes, err = content(s.folder, segmentName(s.first, hashesKind), maxSegment/minLine*tlog.HashSize)
+	if errors.Is(err, fs.ErrNotExist) {
+		s.find(0, 0, segmentName(s.first, hashesKind), "there is no such file: changes are named less exactly")
+		return nil
+	} else if errors.Is(err, errSize) {
+		s.find(0, 0, segmentName(s.first, hashesKind), "not the hashes of a segment: %v", err)
+		return nil
+	}
+	return err
+}
+
+// leaf is the listed hash of a record.
+func (s *segmentCheck) leaf(seq uint64) (tlog.Hash, bool) {
+	i := seq - s.first
+	if seq < s.first || i >= uint64(len(s.hashes)/tlog.HashSize) {
+		return tlog.Hash{}, false
+	}
+	return tlog.Hash(s.hashes[i*tlog.HashSize:][:tlog.HashSize]), true
+}
+
+// plausible says whether a line out of its place is really the record that it says. Where there is no list, any
+// record of this segment may be.
+func (s *segmentCheck) plausible(seq uint64, hash tlog.Hash) bool {
+	if leaf, ok := s.leaf(seq); ok {
+		return leaf == hash
+	}
+	return len(s.hashes) == 0 && seq >= s.first && (s.last == 0 && seq < s.next+maxSegment/minLine || seq <= s.last)
+}
+
+func (s *segmentCheck) readResults() error {
+	s.results = map[digest]bool{}
+	name := segmentName(s.first, storedKind)
+	in, err := s.folder.open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		s.find(0, 0, name, "there is no such file")
+		return nil
+	} else if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }()
+	size, err := in.size()
+	if err != nil {
+		return err
+	}
+	if size > maxSegment+maxBatchStored {
+		s.find(0, 0, name, "%d bytes are more than a segment stores; the rest is not read", size)
+		size = maxSegment + maxBatchStored
+	}
+	entries := newEntryReader(io.NewSectionReader(in, 0, size))
+	for {
+		sum, compressed, err := entries.next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case errors.Is(err, errEntry):
+			if s.last != 0 { // in the last segment a crash may have left half an entry
+				s.find(0, 0, name, "byte %d: %v", entries.end, err)
+			}
+			return nil
+		case err != nil:
+			return err
+		}
+		if _, err := expand(sum, compressed); err == nil {
+			s.results[sum] = true
+		} else if !s.results[sum] {
+			s.results[sum] = false
+		}
+	}
+}
+
+func (s *segmentCheck) readLines(in io.Reader) error {
+	reader := newLineReader(in)
+	for {
+		line, err := reader.next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return s.end(0)
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			return s.end(reader.half)
+		case errors.Is(err, errLong):
+			s.noRecord(err)
+			continue
+		case err != nil:
+			return err
+		}
+		if err := s.line(line); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *segmentCheck) noRecord(why error) {
+	s.junk++
+	s.find(s.next, s.next, s.name, "what stands in its place is no record: %v", why)
+}
+
+// line takes one line, which may stand in a wrong place.
+func (s *segmentCheck) line(line []byte) error {
+	r, err := parse(line)
+	if err != nil {
+		s.noRecord(err)
+		return nil
+	}
+	hash := tlog.RecordHash(line)
+	switch {
+	case r.Seq == s.next:
+	case r.Seq > s.next && s.plausible(r.Seq, hash):
+		if err := s.skipTo(r.Seq); err != nil {
+			return err
+		}
+	case r.Seq < s.next && s.plausible(r.Seq, hash):
+		s.find(r.Seq, r.Seq, s.name, "it stands out of its place, after record %d", s.next-1)
+		return nil
+	default:
+		s.noRecord(fmt.Errorf("it says that it is record %d", r.Seq))
+		return nil
+	}
+	s.junk = 0
+	return s.take(hash, &r)
+}
+
+// skipTo goes on at seq; the records before it are missing.
+func (s *segmentCheck) skipTo(seq uint64) error {
+	// Lines that are no records took the place of some, and have been named.
+	if from := s.next + uint64(s.junk); from < seq { //nolint:gosec // a count
+		s.find(from, seq-1, s.name, "missing: removed, or moved behind record %d", seq)
+	}
+	for s.next < seq {
+		leaf, ok := s.leaf(s.next)
+		if !ok && s.lost == 0 {
+			s.lost = s.next
+		}
+		if err := s.take(leaf, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take adds the next record to the trees. r is nil if it is missing.
+func (s *segmentCheck) take(hash tlog.Hash, r *Record) error {
+	seq := s.next
+	s.next++
+	leaf, ok := s.leaf(seq)
+	if !ok {
+		leaf = hash
+	} else if leaf != hash {
+		if len(s.doubts) < maxFindings {
+			s.doubts = append(s.doubts, seq)
+		} else {
+			s.report.More++
+		}
+	}
+	s.lines.append(hash)
+	s.listed.append(leaf)
+	if r != nil {
+		s.report.Records++
+		s.report.Last = seq
+		s.result(r)
+		s.event(r)
+	}
+	return s.check()
+}
+
+// result holds the stored result of a record against its hash.
+func (s *segmentCheck) result(r *Record) {
+	if r.Result == nil || !r.Result.Stored {
+		return
+	}
+	s.report.Results++
+	name := segmentName(s.first, storedKind)
+	sum, err := parseDigest(r.Result.SHA256)
+	if err != nil {
+		s.find(r.Seq, r.Seq, s.name, "%v", err)
+		return
+	}
+	switch right, found := s.results[sum]; {
+	case right:
+	case found:
+		s.find(r.Seq, r.Seq, name, "its stored result was changed")
+	case len(s.missing) < maxFindings:
+		// Not yet a finding: the next process may say that a crash took it.
+		s.missing = append(s.missing, Finding{r.Seq, r.Seq, name, "its stored result is missing, or was changed"})
+	default:
+		s.report.More++
+	}
+}
+
+// event holds what the log says of itself against what has been read.
+func (s *segmentCheck) event(r *Record) {
+	if r.Event != EventOpened || r.Opened == nil {
+		return
+	}
+	o := r.Opened
+	if o.Covered > s.newest && o.Covered >= s.report.First {
+		s.find(0, 0, checkpointsName, "there is no checkpoint of %d records, though record %d names one", o.Covered, r.Seq)
+	}
+	if o.Uncovered > 0 {
+		s.starts++
+		s.unproved += o.Uncovered
+	}
+	before := r.Seq - 1
+	s.missing = slices.DeleteFunc(s.missing, func(f Finding) bool {
+		lost := slices.Contains(o.MissingResults, f.From) && f.From+o.Uncovered > before && f.From+maxBatch > before
+		if lost && len(s.report.Lost) < maxFindings {
+			s.report.Lost = append(s.report.Lost, f.From)
+		}
+		return lost
+	})
+	if e := s.expiry; e != nil && e.Seq <= before && e.Seq+o.Uncovered > before {
+		s.find(e.Seq, e.Seq, s.name, "it says that records have expired, but stood in the log before any checkpoint covered it")
+	}
+}
+
+// end closes a segment that has half a line of so many bytes at its end.
+func (s *segmentCheck) end(half int64) error {
+	if half > 0 && s.last != 0 {
+		s.noRecord(fmt.Errorf("half a line of %d bytes", half))
+	} else if half > 0 {
+		s.report.Unseen = append(s.report.Unseen, fmt.Sprintf(
+			"The log ends with half a line of %d bytes. That is what a crash leaves of a record that nobody was answered for; the next start drops it.", half))
+	}
+	switch {
+	case s.last == 0 || s.next == s.last+1:
+		return nil
+	case s.next > s.last+1:
+		s.find(s.last+1, s.next-1, s.name, "the next segment should begin with them")
+		return nil
+	default:
+		return s.skipTo(s.last + 1)
+	}
+}
+
+// peek returns the next checkpoint, nil at the end.
+func (v *verification) peek() (*checkpoint, error) {
+	for v.current == nil && v.notes != nil {
+		text, line, err := v.notes.next()
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) { // half a note is what a crash leaves
+			v.notes = nil
+			break
+		} else if err != nil {
+			return nil, err
+		}
+		c, err := openCheckpoint(text, v.verifier)
+		if err != nil {
+			if v.spoiled++; v.spoiled == 1 {
+				v.spoiledAt = line
+			}
+			continue
+		}
+		if c.size < v.ahead {
+			v.find(0, 0, checkpointsName, "line %d: a checkpoint of %d records stands behind one of %d", line, c.size, v.ahead)
+			continue
+		}
+		v.ahead = c.size
+		v.current = &c
+	}
+	if v.trusted != nil && (v.current == nil || v.trusted.size < v.current.size) {
+		return v.trusted, nil
+	}
+	return v.current, nil
+}
+
+// drop is done with a checkpoint that peek returned.
+func (v *verification) drop(c *checkpoint) {
+	if c == v.trusted {
+		v.trusted = nil
+		return
+	}
+	v.newest, v.current = c.size, nil
+}
+
+// check compares the trees with the checkpoints of their size.
+func (v *verification) check() error {
+	for {
+		c, err := v.peek()
+		if err != nil || c == nil || c.size > v.lines.size {
+			return err
+		}
+		if c.size == v.lines.size {
+			v.compare(c)
+		} else if c == v.trusted {
+			v.report.Unseen = append(v.report.Unseen, fmt.Sprintf(
+				"The trusted checkpoint is of %d records, and these have expired: it could not be compared.", c.size))
+		}
+		v.drop(c)
+	}
+}
+
+func (v *verification) compare(c *checkpoint) {
+	kind := "checkpoint"
+	if c == v.trusted {
+		kind = "trusted checkpoint"
+	}
+	switch {
+	case v.lost != 0:
+		return
+	case c.root == v.lines.root():
+		for _, seq := range v.doubts {
+			v.find(seq, seq, segmentName(v.at, hashesKind), "its line is as signed, and the derived list has another hash for it")
+		}
+		v.listed = v.lines.clone()
+	case c.root == v.listed.root():
+		for _, seq := range v.doubts {
+			v.find(seq, seq, segmentName(v.at, linesKind), "it is not what was written: the checkpoint of %d records covers another line", c.size)
+		}
+		v.lines = v.listed.clone()
+	default:
+		v.settle("the two and the checkpoint all differ")
+		v.find(min(v.good+1, c.size), c.size, segmentName(v.at, linesKind), "one or more of them are not what was written: the %s of %d records has another root", kind, c.size)
+		v.lost = c.size + 1
+		return
+	}
+	v.doubts = nil
+	v.good = c.size
+	v.report.Covered, v.report.Checkpoint = c.size, string(c.note)
+}
+
+// settle reports the records whose line and listed hash differ when no checkpoint decides between them.
+func (v *verification) settle(why string) {
+	for _, seq := range v.doubts {
+		v.find(seq, seq, segmentName(v.at, linesKind), "its line is not the one that the derived list of hashes has: %s", why)
+	}
+	v.doubts = nil
+}
+
+// finish says what the walk leaves open.
+func (v *verification) finish() error {
+	last := v.lines.size
+	v.settle("no checkpoint covers it yet")
+	if v.lost != 0 && v.lost <= last {
+		v.find(v.lost, last, segmentName(v.at, linesKind), "they cannot be held against a signed tree, because of what is wrong before them")
+	}
+	missing, which := uint64(0), "checkpoint"
+	for {
+		c, err := v.peek()
+		if err != nil {
+			return err
+		}
+		if c == nil {
+			break
+		}
+		if c.size > missing {
+			missing = c.size
+			if c == v.trusted {
+				which = "trusted checkpoint"
+			}
+		}
+		v.drop(c)
+	}
+	if missing > last {
+		v.find(last+1, missing, segmentName(v.at, linesKind), "they are missing: a %s covers %d records", which, missing)
+	}
+	if v.spoiled > 0 {
+		v.find(0, 0, checkpointsName, "%d notes are no checkpoints that this key has signed; the first stands at line %d", v.spoiled, v.spoiledAt)
+	}
+	if v.ahead == 0 {
+		v.find(0, 0, checkpointsName, "no checkpoint is signed by this key, so nothing proves that any record is what was written")
+	}
+	if v.expiry != nil && v.expiry.Seq > v.report.Covered {
+		v.find(v.expiry.Seq, v.expiry.Seq, segmentName(v.at, linesKind), "it says that records have expired, and no checkpoint covers it")
+	}
+	for _, f := range v.missing {
+		v.add(f)
+	}
+	slices.SortStableFunc(v.report.Findings, func(a, b Finding) int { return cmp.Compare(a.From, b.From) })
+	v.report.Uncovered = last - min(last, v.report.Covered)
+	v.unseen()
+	return nil
+}
+
+// unseen says what a change would have to look like that this verification takes for the truth.
+func (v *verification) unseen() {
+	say := func(format string, args ...any) {
+		v.report.Unseen = append(v.report.Unseen, fmt.Sprintf(format, args...))
+	}
+	if v.given == 0 {
+		say("Without a checkpoint that was kept elsewhere, nobody can see that the whole folder was rolled back to an earlier state.")
+	} else {
+		say("A roll-back of the folder to a state after record %d, which the trusted checkpoint covers, could not be seen.", v.given)
+	}
+	if v.report.Uncovered > 0 {
+		say("Records %d to %d are newer than the newest checkpoint: whoever may write the folder could have changed them.",
+			v.report.Covered+1, v.lines.size)
+	}
+	say("Whoever may write the folder could have cut off records behind the newest checkpoint (%d records).", v.report.Covered)
+	if v.unproved > 0 {
+		say("%d times a process that opened the log found records that no checkpoint covered yet, %d in all (their numbers are in the records of event %q). "+
+			"What was changed in them before is signed since.", v.starts, v.unproved, EventOpened)
+	}
+	if v.report.Expired > 0 {
+		say("Records 1 to %d have expired and are gone.", v.report.Expired)
+	}
+}
