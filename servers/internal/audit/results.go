@@ -37,8 +37,11 @@ func parseDigest(text string) (digest, error) {
 	return digest(sum), nil
 }
 
-// errEntry says that what stands in a file of results is no entry.
-var errEntry = errors.New("not a stored result")
+// errEntry says that what stands in a file of results is no entry, and errChecksum that it was one.
+var (
+	errEntry    = errors.New("not a stored result")
+	errChecksum = fmt.Errorf("%w: its checksum does not match", errEntry)
+)
 
 func castagnoli(data []byte) uint32 { return crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli)) }
 
@@ -103,7 +106,8 @@ func newEntryReader(in io.Reader) *entryReader {
 }
 
 // next returns the hash and the compressed content of an entry, valid until the next call. It ends with
-// io.EOF, or with an error that wraps errEntry where no whole entry stands.
+// io.EOF, or with an error that wraps errEntry where no whole entry stands. After errChecksum, which comes with
+// the hash that the entry claims, it can go on behind the entry.
 func (e *entryReader) next() (digest, []byte, error) {
 	if _, err := io.ReadFull(e.in, e.buffer[:entryHead]); errors.Is(err, io.EOF) {
 		return digest{}, nil, io.EOF
@@ -120,7 +124,7 @@ func (e *entryReader) next() (digest, []byte, error) {
 	}
 	checked := len(entry) - entryTail
 	if castagnoli(entry[:checked]) != binary.BigEndian.Uint32(entry[checked:]) {
-		return digest{}, nil, fmt.Errorf("%w: its checksum does not match", errEntry)
+		return digest(entry[4:entryHead]), nil, errChecksum
 	}
 	e.end += int64(len(entry))
 	return digest(entry[4:entryHead]), entry[entryHead:checked], nil
