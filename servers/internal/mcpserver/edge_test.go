@@ -86,12 +86,16 @@ func TestHTTPEdge(t *testing.T) {
 		{"DELETE", func(r *http.Request) { r.Method = http.MethodDelete }, "", 405, "POST only", true},
 		{"HEAD", func(r *http.Request) { r.Method = http.MethodHead }, "", 405, "POST only", true},
 		{"path", func(r *http.Request) { r.URL.Path = "/mcp/" }, good, 404, "/mcp", true},
-		{"host", func(r *http.Request) { r.Host = "evil.example:4000" }, good, 403, "evil.example", false},
+		{"host", func(r *http.Request) { r.Host = "evil.example:4000" }, good, 403, "evil.example", true},
 		{"host of the bundle", func(r *http.Request) { r.Host = "test:4000" }, good, 200, `"text":"hi"`, true},
 		{"IPv6 host", func(r *http.Request) { r.Host = "[::1]:4000" }, good, 200, `"text":"hi"`, true},
 		{"own origin", func(r *http.Request) { r.Header.Set("Origin", "http://localhost:6274") }, good, 200, `"text":"hi"`, true},
-		{"origin", func(r *http.Request) { r.Header.Set("Origin", "https://evil.example") }, good, 403, "origin", false},
-		{"null origin", func(r *http.Request) { r.Header.Set("Origin", "null") }, good, 403, "origin", false},
+		{"origin", func(r *http.Request) { r.Header.Set("Origin", "https://evil.example") }, good, 403, "origin", true},
+		{"null origin", func(r *http.Request) { r.Header.Set("Origin", "null") }, good, 403, "origin", true},
+		{"a stranger's origin", func(r *http.Request) {
+			r.Header.Set("Origin", "https://evil.example")
+			r.Header.Del("Authorization")
+		}, good, 403, "origin", false},
 		{"no token", func(r *http.Request) { r.Header.Del("Authorization") }, good, 401, "Bearer", false},
 		{"wrong token", func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+testToken+"x") }, good, 401, "Bearer", false},
 		{"basic", func(r *http.Request) { r.SetBasicAuth("reader", testToken) }, good, 401, "Bearer", false},
@@ -251,8 +255,8 @@ func TestStdio(t *testing.T) {
 	if got["a messag"] != "null" || got["not JSON"] != "null" || len(got["result"]) != 2 || len(got) != 3 {
 		t.Errorf("answers %q", out.String())
 	}
-	if len(recorder.records) != 4 {
-		t.Errorf("%d records, want 4", len(recorder.records))
+	if len(recorder.records) != 5 {
+		t.Errorf("%d records, want 5", len(recorder.records))
 	}
 }
 

@@ -117,7 +117,8 @@ func FuzzHeaders(f *testing.F) {
 
 // Every string of a result is safe to show, and the result stays the JSON that it was otherwise.
 func FuzzScrubJSON(f *testing.F) {
-	for _, seed := range []string{`{"a":"b\u001b[31m","c":[1,true,null,{"\u202e":"x"}]}`, `"x"`, `[]`, `{"a":1,"a":2}`} {
+	for _, seed := range []string{`{"a":"b\u001b[31m","c":[1,true,null,{"\u202e":"x"}]}`, `"x"`, `[]`, `{"a":1,"a":2}`,
+		`{"name":"password","value":"correct-horse-9"}`, `{"password":["correct-horse-9",[{"key":"api_token"}]]}`} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

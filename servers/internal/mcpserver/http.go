@@ -99,34 +99,34 @@ func (e *httpEdge) maxConnections() int {
 
 func (e *httpEdge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	// Strangers, and pages that a browser shows, are counted; whoever has a token is recorded.
-	stranger := func(status int, reason string) {
+	in, known := e.caller(r)
+	// Whoever has a token is recorded, strangers are counted.
+	deny := func(status int, reason string) {
+		if known && e.tokens != nil {
+			e.refuse(w, r, in, status, reason)
+			return
+		}
 		e.rejects.count(r.Context(), r, status)
 		w.Header().Set("Connection", "close")
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now()) // what a stranger announces is not waited for
 		reject(w, status, reason)
 	}
 	if !slices.Contains(e.hosts, hostname(r.Host)) {
-		stranger(http.StatusForbidden, fmt.Sprintf("host %q is not served here; --server-name adds a name", echo(r.Host)))
+		deny(http.StatusForbidden, fmt.Sprintf("host %q is not served here; --server-name adds a name", echo(r.Host)))
 		return
 	}
 	if origin := r.Header.Get("Origin"); origin != "" && !e.ownOrigin(origin) {
-		stranger(http.StatusForbidden, fmt.Sprintf("origin %q may not call this server", echo(origin)))
+		deny(http.StatusForbidden, fmt.Sprintf("origin %q may not call this server", echo(origin)))
 		return
 	}
 	if r.URL.Path == healthPath && r.Method == http.MethodGet {
 		e.health(w, r)
 		return
 	}
-	in := inbound{transport: e.transport, header: r.Header, principal: "gateway", trusted: true}
-	if e.tokens != nil {
-		principal, ok := e.authenticate(r)
-		if !ok {
-			// No WWW-Authenticate: some agents answer it with an OAuth flow that nobody here completes.
-			stranger(http.StatusUnauthorized, "a valid token is missing: send Authorization: Bearer TOKEN")
-			return
-		}
-		in.principal, in.trusted = principal, false
+	if !known {
+		// No WWW-Authenticate: some agents answer it with an OAuth flow that nobody here completes.
+		deny(http.StatusUnauthorized, "a valid token is missing: send Authorization: Bearer TOKEN")
+		return
 	}
 	release, ok := e.bodies.take(in.principal, bodySize(r))
 	if !ok {
@@ -194,12 +194,23 @@ func (e *httpEdge) refuse(w http.ResponseWriter, r *http.Request, in inbound, st
 	switch status {
 	case http.StatusMethodNotAllowed:
 		w.Header().Set("Allow", http.MethodPost)
-	case http.StatusRequestEntityTooLarge, http.StatusServiceUnavailable:
+	case http.StatusForbidden, http.StatusRequestEntityTooLarge, http.StatusServiceUnavailable:
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now())
 		w.Header().Set("Connection", "close") // rather than read on what will be thrown away
 	}
 	out := e.pipeline.refused(r.Context(), in, outcome{body: rejection(reason), status: status}, fmt.Sprintf("HTTP %d: %s", status, reason))
 	write(w, out.status, out.body)
+}
+
+// caller says whose request r is, if it is known. On a socket without tokens it is the gateway's.
+func (e *httpEdge) caller(r *http.Request) (in inbound, known bool) {
+	in = inbound{transport: e.transport, header: r.Header, principal: "gateway", trusted: true}
+	if e.tokens == nil {
+		return in, true
+	}
+	in.trusted = false
+	in.principal, known = e.authenticate(r)
+	return in, known
 }
 
 func (e *httpEdge) authenticate(r *http.Request) (principal string, ok bool) {

@@ -365,6 +365,38 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
+// What only the shape of the arguments tells to be a secret is kept out of the record.
+func TestSecretsByShape(t *testing.T) {
+	line, recorder := testPipeline(t)
+	for _, args := range []string{
+		`{"password":48151623}`,
+		`{"env":[{"name":"DB_PASSWORD","value":"48151623"}]}`,
+		`{"env":{"key":"api_token","value":"k3J48151623x"}}`,
+		`{"password":["48151623"]}`,
+		`{"password":[[48151623]]}`,
+	} {
+		line.serve(t.Context(), inbound{body: []byte(callBody("echo", args))})
+		if kept := string(recorder.last(t).Args); strings.Contains(kept, "48151623") || !strings.Contains(kept, "[redacted:") {
+			t.Errorf("%s: the record has %s", args, kept)
+		}
+	}
+	// In a result a number stays what its schema says, and neighbours of a secret stay readable.
+	const plain = `{"password":48151623,"list":[{"name":"REPLICAS","value":"48151623"}],"value":"48151623"}`
+	if scrubbed, err := scrubJSON(json.RawMessage(plain)); err != nil || string(scrubbed) != plain {
+		t.Errorf("%s, %v", scrubbed, err)
+	}
+}
+
+// A token that a message repeats and cuts is recognised before it is cut.
+func TestEchoedSecret(t *testing.T) {
+	token := "ghp" + "_" + "16C7e42F292c6912E771" + "0c838347Ae178B4a"
+	line, recorder := testPipeline(t)
+	out := line.serve(t.Context(), inbound{body: []byte(callBody(strings.Repeat("x", maxEcho-20)+" "+token, `{}`))})
+	if answer, tool := string(out.body), recorder.last(t).Tool; strings.Contains(answer, token[:12]) || strings.Contains(tool, token[:12]) {
+		t.Errorf("%s; the record has %s", answer, tool)
+	}
+}
+
 func TestArgumentsInTheRecordAreBounded(t *testing.T) {
 	line, recorder := testPipeline(t)
 	line.serve(t.Context(), inbound{body: []byte(callBody("echo", `{"text":"`+strings.Repeat("é", audit.MaxArgs)+`"}`))})

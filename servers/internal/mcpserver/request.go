@@ -177,7 +177,7 @@ func (p *pipeline) answer(ctx context.Context, r *request) (out outcome) {
 	}
 	// What a caller pasted into its arguments must not outlive the call in the log. They have been parsed, so that
 	// scrubbing fails at most for names that become equal; then none are kept.
-	if args, err := scrubJSON(r.message.Params.Arguments); err == nil {
+	if args, err := scrubArgs(r.message.Params.Arguments); err == nil {
 		r.record.SetArgs(args)
 	}
 	if err := checkHeaders(r.header, r.message); err != nil {

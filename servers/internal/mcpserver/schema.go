@@ -14,6 +14,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 	"golang.org/x/text/language"
 	textmessage "golang.org/x/text/message"
+
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/scrub"
 )
 
 // derived is a schema made from a Go type.
@@ -275,8 +277,9 @@ func quoted(v any) string {
 	return echo(fmt.Sprint(v))
 }
 
-// echo returns s cut to maxEcho bytes: a message must not carry a caller's megabytes to the log or back.
-func echo(s string) string { return cut(s, maxEcho) }
+// echo returns s scrubbed and then cut to maxEcho bytes: a message must not carry a caller's megabytes to the log or
+// back, nor the half of a token that nobody recognises any more.
+func echo(s string) string { return cut(scrub.Text(s), maxEcho) }
 
 func cut(s string, maxBytes int) string {
 	if len(s) <= maxBytes {

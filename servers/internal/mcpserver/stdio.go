@@ -90,7 +90,7 @@ func (e *stdioEdge) read(ctx context.Context, in io.Reader, lines chan<- []byte)
 	for {
 		line, err := readLine(r)
 		if errors.Is(err, bufio.ErrTooLong) {
-			e.write(ctx, protocolError{mcp.INVALID_REQUEST, fmt.Sprintf("a message has at most %d bytes; this line was skipped", maxBody)}.response(nil, ""))
+			e.skip(ctx)
 			continue
 		}
 		if len(bytes.TrimSpace(line)) > 0 {
@@ -107,6 +107,13 @@ func (e *stdioEdge) read(ctx context.Context, in io.Reader, lines chan<- []byte)
 			return fmt.Errorf("reading standard input: %w", err)
 		}
 	}
+}
+
+// skip answers a line that was too long to be read.
+func (e *stdioEdge) skip(ctx context.Context) {
+	fault := protocolError{mcp.INVALID_REQUEST, fmt.Sprintf("a message has at most %d bytes; this line was skipped", maxBody)}
+	out := e.pipeline.refused(ctx, inbound{transport: stdio, principal: stdio}, outcome{body: fault.response(nil, "")}, fault.message)
+	e.write(ctx, out.body)
 }
 
 // readLine returns the next line, the last one even without a newline. A line beyond maxBody is consumed to
