@@ -303,7 +303,7 @@ func (sc *scan) apply(f *format, n *name, v value) (hit, bool) {
 		return sc.spelled(f, n, v)
 	}
 	if v.open && f.trust != literal {
-		v.to = v.from + strings.IndexAny(sc.text[v.from:v.to]+" ", blank)
+		v.to = v.from + openEnd(sc.text[v.from:v.to])
 	}
 	if v.to == v.from || v.list && !v.quoted || sc.refers(n, v) || !sc.trusted(f.trust, n, v) {
 		return hit{}, false
@@ -312,6 +312,24 @@ func (sc *scan) apply(f *format, n *name, v value) (hit, bool) {
 		v.run(sc.text, n, len(sc.text))
 	}
 	return hit{v.from, v.to, f}, true
+}
+
+// openEnd returns where a value whose quote never closes ends at the latest: before a blank, or before an escaped line
+// break after which something with a name of its own begins.
+func openEnd(s string) int {
+	for i := 0; i < len(s); i++ {
+		switch {
+		case isBlank(s[i]):
+			return i
+		case s[i] == '\\':
+			rest := afterBreaks(s[i:])
+			if len(rest) < len(s)-i && startsPair(rest) {
+				return i
+			}
+			i = len(s) - len(strings.TrimLeft(rest, `\`)) - 1 // all at once: a hostile text may have nothing else
+		}
+	}
+	return len(s)
 }
 
 // spelled applies a format with an alphabet and a length.
