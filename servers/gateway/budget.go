@@ -134,8 +134,26 @@ func (b *budget) replay(at, now time.Time, bytes int) {
 	}
 }
 
+// remembers is the earliest moment that a budget looks back to.
+func (p *policy) remembers(now time.Time) time.Time {
+	daily := false
+	for _, a := range p.agents {
+		daily = daily || a.budget.limits.ResultBytesPerDay.value > 0
+		for _, entry := range a.allow {
+			daily = daily || entry.budget.limits.ResultBytesPerDay.value > 0
+		}
+	}
+	moment := now.Add(-window)
+	if today := midnight(now); daily && today.Before(moment) {
+		return today
+	}
+	return moment
+}
+
+func midnight(now time.Time) time.Time { return now.UTC().Truncate(24 * time.Hour) }
+
 func (b *budget) roll(now time.Time) {
-	if today := now.UTC().Truncate(24 * time.Hour); !today.Equal(b.day) {
+	if today := midnight(now); !today.Equal(b.day) {
 		b.day, b.bytes = today, 0
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -19,8 +20,11 @@ type gateway struct {
 	policyPath string
 	lockPath   string
 	auditDir   string
+	auditKey   string
+	auditKeep  audit.Options // how long and how much; the rest comes when the log is opened
 	addresses  upstreamFlag
 
+	logger    *slog.Logger
 	policy    *policy
 	upstreams []*upstream
 	byTool    map[string]*upstream // by the name of a tool, as agents know it
@@ -31,7 +35,10 @@ type gateway struct {
 func (g *gateway) flags(set *flag.FlagSet) {
 	set.StringVar(&g.policyPath, "policy", "agents/policy.yaml", "the agents and what each may call")
 	set.StringVar(&g.lockPath, "lock", "agents/tools.lock.json", "the tool definitions that were reviewed")
-	set.StringVar(&g.auditDir, "audit", "/var/lib/bulkhead", "folder of the audit log")
+	set.StringVar(&g.auditDir, "audit", auditFolder, "folder of the audit log")
+	set.StringVar(&g.auditKey, "audit-key", keyFolder+"/"+audit.SignerFile, "the key that signs its checkpoints; gateway audit keygen makes one")
+	set.DurationVar(&g.auditKeep.Keep, "audit-keep", 0, "age after which audit records go, such as 2160h; 0 keeps them")
+	set.Int64Var(&g.auditKeep.MaxBytes, "audit-max-bytes", 0, "bytes that the audit log may have before its oldest records go; 0 is any number")
 	set.Var(&g.addresses, "upstream", "NAME=unix:///PATH of a server behind this gateway (repeatable)")
 }
 
@@ -41,7 +48,7 @@ func (g *gateway) tools(env mcpserver.Env) ([]mcpserver.Tool, error) {
 	if err != nil {
 		return nil, err
 	}
-	g.byTool = map[string]*upstream{}
+	g.logger, g.byTool = env.Logger, map[string]*upstream{}
 	var tools []mcpserver.Tool
 	for _, f := range g.addresses {
 		locked, ok := lock.Servers[f.name]
@@ -83,7 +90,13 @@ func (g *gateway) needs() confine.Rules {
 
 // open opens the audit log and starts to watch the upstreams.
 func (g *gateway) open() (audit.Recorder, error) {
-	log, err := audit.OpenLog(g.auditDir)
+	options := g.auditKeep
+	options.Logger = g.logger
+	var err error
+	if options.Signer, options.Verifier, err = audit.ReadSigner(g.auditKey); err != nil {
+		return nil, fmt.Errorf("--audit-key: %w; gateway audit keygen makes one", err)
+	}
+	log, err := audit.Open(g.auditDir, options)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +170,7 @@ func (g *gateway) admit(ctx context.Context, name, tool string, args json.RawMes
 
 // replay counts what earlier runs have let in, so that a restart gives nobody a second budget.
 func (g *gateway) replay(now time.Time) error {
-	return audit.ReadLog(g.auditDir, func(r audit.Record, _ []byte) error {
+	return audit.Read(g.auditDir, audit.Filter{Since: g.policy.remembers(now)}, func(r audit.Record, _ []byte) error {
 		agent := g.policy.agents[r.Principal]
 		if agent == nil || !counted(r) {
 			return nil

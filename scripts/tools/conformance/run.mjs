@@ -172,7 +172,7 @@ async function main() {
 	}
 	const audit = join(scratch, 'audit')
 	mkdirSync(audit)
-	await test(gateway, ['--policy=agents/policy.yaml', '--lock=agents/tools.lock.json', `--audit=${audit}`, ...upstreams], tokens, token)
+	await test(gateway, ['--policy=agents/policy.yaml', '--lock=agents/tools.lock.json', `--audit=${audit}`, `--audit-key=${join(scratch, 'secrets/audit/audit.key')}`, ...upstreams], tokens, token)
 }
 
 // Whatever ends this, the servers end first.

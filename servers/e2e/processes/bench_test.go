@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/audit"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/listen"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpclient"
 )
@@ -61,7 +62,7 @@ func bundle(dir string) []part {
 		{"egress", "--policy DIR/egress.yaml --sockets DIR/c --health unix://DIR/e", health("e")},
 		{"dockerhub", "--listen unix://DIR/d --egress unix://DIR/c/dockerhub/s", listsTools(unix("d"), "get_tag")},
 		{"kubernetes", "--listen unix://DIR/k --workspace DIR/workspace", listsTools(unix("k"), "check_pod_security")},
-		{"gateway", "--listen unix://DIR/g --tokens DIR/tokens --policy DIR/policy.yaml --lock DIR/lock.json --audit DIR/audit " +
+		{"gateway", "--listen unix://DIR/g --tokens DIR/tokens --policy DIR/policy.yaml --lock DIR/lock.json --audit DIR/audit --audit-key DIR/keys/" + audit.SignerFile + " " +
 			"--upstream dockerhub=unix://DIR/d --upstream kubernetes=unix://DIR/k",
 			listsTools(unix("g"), "dockerhub_get_tag", "kubernetes_check_pod_security")},
 		{"door", "--listen tcp://127.0.0.1:0 --to unix://DIR/g --health unix://DIR/h", health("h")},
@@ -129,9 +130,10 @@ func prepare(b *testing.B) string {
 	dir := fmt.Sprintf("/tmp/b%04d", rand.IntN(10000))
 	must(os.Mkdir(dir, 0o700))
 	b.Cleanup(func() { _ = os.RemoveAll(dir) })
-	for _, folder := range []string{"c/dockerhub", "workspace", "tokens", "audit", "bin"} {
+	for _, folder := range []string{"c/dockerhub", "workspace", "tokens", "audit", "keys", "bin"} {
 		must(os.MkdirAll(filepath.Join(dir, folder), 0o700))
 	}
+	must(audit.GenerateKey(filepath.Join(dir, "keys"), "example.com/bench"))
 	hash := sha256.Sum256([]byte(token))
 	files := map[string][]byte{"policy.yaml": []byte(policy), "tokens/bench.sha256": []byte(hex.EncodeToString(hash[:]) + "\n")}
 	for name, from := range map[string]string{"lock.json": "agents/tools.lock.json", "egress.yaml": "servers/egress/policy.yaml"} {

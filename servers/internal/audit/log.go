@@ -1,193 +1,544 @@
 package audit
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
+	"log/slog"
 	"sync"
 	"syscall"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 const (
-	// logName is the first segment; its name is the sequence number that it begins with.
-	logName = "00000000000000000001.jsonl"
-	// MaxLine is the longest line that a log holds, newline included.
-	MaxLine = 64 << 10
+	// maxSegment is after how many bytes of lines, or of results, a new segment begins.
+	maxSegment = 64 << 20
+	// maxBatch and maxBatchBytes bound what is written under one sync, and so what a crash can cut.
+	maxBatch      = 128
+	maxBatchBytes = 4 << 20
+	// What a batch of maxBatchBytes may come to: each line gets a number, and its first entry may be large.
+	maxBatchText   = maxBatchBytes + maxBatch*64 + MaxLine
+	maxBatchStored = maxBatchBytes + maxBatch*maxEntry
+	// A checkpoint is due after so many records, and after so long if there are any.
+	checkpointRecords  = 1000
+	checkpointInterval = 10 * time.Second
+	// expireInterval is how often the age of segments is looked at; their size is at each new one.
+	expireInterval = time.Hour
 )
 
-// ErrBroken is wrapped by errors about a log that cannot be read as one.
-var ErrBroken = errors.New("audit log broken")
+// Options say how a log is kept.
+type Options struct {
+	// Signer signs checkpoints, and Verifier knows its signatures. Without them the log has no checkpoints, and
+	// nothing proves that it is unchanged.
+	Signer   note.Signer
+	Verifier note.Verifier
+	// Logger gets each checkpoint, so that there is a copy outside the folder, and what goes wrong in the
+	// background. nil discards both.
+	Logger *slog.Logger
+	// Keep is the age after which records may go, 0 for never. They go in whole segments.
+	Keep time.Duration
+	// MaxBytes is how much the folder may hold before its oldest segments go, 0 for any amount. The segment that
+	// is being written always stays.
+	MaxBytes int64
 
-// Log is a [Recorder] that appends to a file: one JSON record a line, each synced to disk before Record
-// returns. One process writes a folder at a time.
+	segment  int64         // in place of maxSegment
+	records  uint64        // in place of checkpointRecords
+	interval time.Duration // in place of checkpointInterval
+}
+
+// Log is a [Recorder] that appends to segments in a folder. When Record returns nil, the record and its result
+// are on disk. One process writes a folder at a time.
 type Log struct {
-	mu     sync.Mutex
-	file   *os.File
-	seq    uint64
-	failed error
+	folder  files
+	options Options
+	lock    io.Closer
+
+	compressor compressor
+
+	// writing is held by who appends: the leader of a batch, and Close.
+	writing sync.Mutex
+	segment segment
+	dirty   bool // what follows the ends of the segment's files could not be cut off yet
+
+	// signing is held by who appends to the checkpoints. It is taken after writing.
+	signing sync.Mutex
+	notes   file
+	end     int64 // of the last note
+
+	// mu guards what follows. It is taken last, and never held over a write.
+	mu      sync.Mutex
+	next    *batch     // the batch that gathers entries; nil if none does
+	tree    frontier   // of the acknowledged records
+	newest  checkpoint // what is on disk and signed
+	failed  error      // refuses everything until the log is opened again
+	trouble error      // refused the last batch; the next may succeed
+	refused uint64     // records since trouble began
+
+	wake    chan struct{} // asks for a checkpoint
+	sealed  chan struct{} // says that a segment has ended
+	stop    chan struct{}
+	stopped sync.WaitGroup
+	closing sync.Once
 }
 
-// OpenLog opens the log in dir, creating it if the folder is empty. A half line at its end, the trace of a
-// crash before the record was acknowledged, is dropped; anything else that is not a record is [ErrBroken].
-func OpenLog(dir string) (*Log, error) {
-	path := filepath.Join(dir, logName)
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the operator's folder
+// segment is where records go at present.
+type segment struct {
+	first                  uint64
+	lines, results, hashes file
+	linesEnd, resultsEnd   int64
+	stored                 map[digest]struct{} // what results holds; guarded by Log.mu too where it changes
+}
+
+// entry is a record on its way to disk.
+type entry struct {
+	body       []byte
+	keep       bool // store the result
+	sum        digest
+	result     []byte
+	compressed []byte // nil if the result was stored already
+}
+
+// batch is a number of entries that share their writes and syncs. Who puts in the first is its leader and
+// commits it; meanwhile the batch before is written, and others join.
+type batch struct {
+	entries []*entry
+	bytes   int
+	done    chan struct{} // closed when err is known
+	err     error
+}
+
+// Record appends r under the next sequence number, and result if it is at most [MaxStored] bytes. It returns
+// when both are on disk, or an error if they are not.
+func (l *Log) Record(_ context.Context, r Record, result []byte) error {
+	e, err := l.entry(r, result)
 	if err != nil {
-		return nil, fmt.Errorf("opening the audit log: %w", err)
+		return err
 	}
-	log := &Log{file: file}
-	if err := log.recover(dir); err != nil {
-		_ = file.Close()
-		return nil, fmt.Errorf("opening the audit log %s: %w", path, err)
+	b, leads := l.join(e)
+	if !leads {
+		<-b.done
+		return b.err
 	}
-	return log, nil
+	l.writing.Lock()
+	l.leave(b)
+	b.err = l.commit(b.entries)
+	l.writing.Unlock()
+	close(b.done)
+	return b.err
 }
 
-func (l *Log) recover(dir string) error {
-	if err := lock(l.file); err != nil {
-		return err
+func (l *Log) entry(r Record, result []byte) (*entry, error) {
+	e := &entry{}
+	if result != nil && r.Result != nil {
+		e.sum = sha256.Sum256(result)
+		if r.Result.SHA256 != hex.EncodeToString(e.sum[:]) {
+			return nil, errors.New("an audit record gives another hash than its result has")
+		}
+		if e.keep = len(result) <= MaxStored; e.keep {
+			e.result = result
+			kept := *r.Result
+			kept.Stored = true
+			r.Result = &kept
+		}
 	}
-	end, err := scan(l.file, func(r Record, _ []byte) error {
-		l.seq = r.Seq
-		return nil
-	})
-	if err != nil {
-		return err
+	var err error
+	if e.body, err = body(r); err != nil {
+		return nil, err
 	}
-	if err := l.file.Truncate(end); err != nil {
-		return err
+	l.mu.Lock()
+	_, known := l.segment.stored[e.sum]
+	l.mu.Unlock()
+	if e.keep && !known {
+		e.compressed, err = l.compressor.compress(result) // here, where other callers need not wait for it
 	}
-	if _, err := l.file.Seek(end, io.SeekStart); err != nil {
-		return err
-	}
-	if err := l.file.Sync(); err != nil {
-		return err
-	}
-	// The file's name must survive a power cut as well as its content.
-	return syncDir(dir)
+	return e, err
 }
 
-// Record appends r under the next sequence number and syncs it. After a failed write the log refuses
-// everything: what is on disk is then unknown until it is opened again.
-func (l *Log) Record(_ context.Context, r Record) error {
+// join puts e into the batch that gathers, and says whether the caller leads it.
+func (l *Log) join(e *entry) (b *batch, leads bool) {
+	size := len(e.body) + len(e.compressed)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.failed != nil {
-		return fmt.Errorf("the audit log failed earlier: %w", l.failed)
+	if b = l.next; b == nil || len(b.entries) == maxBatch || b.bytes+size > maxBatchBytes {
+		b = &batch{done: make(chan struct{})}
+		l.next = b
 	}
-	r.Version, r.Seq = Version, l.seq+1
-	var line bytes.Buffer
-	enc := json.NewEncoder(&line)
-	enc.SetEscapeHTML(false) // six bytes for each "<" of a caller's
-	if err := enc.Encode(r); err != nil {
-		return fmt.Errorf("encoding an audit record: %w", err)
+	b.entries = append(b.entries, e)
+	b.bytes += size
+	return b, len(b.entries) == 1
+}
+
+// leave ends the gathering.
+func (l *Log) leave(b *batch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.next == b {
+		l.next = nil
 	}
-	if line.Len() > MaxLine {
-		return fmt.Errorf("encoding an audit record: %d bytes, more than %d", line.Len(), MaxLine)
+}
+
+// commit makes entries durable, or returns why it did not. The caller holds writing.
+func (l *Log) commit(entries []*entry) error {
+	l.mu.Lock()
+	failed, refused, trouble := l.failed, l.refused, l.trouble
+	l.mu.Unlock()
+	if failed != nil {
+		return fmt.Errorf("the audit log failed earlier: %w", failed)
 	}
-	if _, err := l.file.Write(line.Bytes()); err != nil {
+	if refused > 0 {
+		text, err := body(Record{Time: time.Now(), Event: EventResumed, Resumed: &Resumed{refused, trouble.Error()}})
+		if err != nil {
+			return err
+		}
+		entries = append([]*entry{{body: text}}, entries...)
+	}
+	err := l.rewind()
+	if err == nil {
+		err = l.roll()
+	}
+	if err == nil {
+		err = l.write(entries)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case err == nil:
+		l.trouble, l.refused = nil, 0
+	case full(err):
+		if l.trouble == nil {
+			l.trouble = err
+		}
+		l.refused += uint64(len(entries))
+		if refused > 0 {
+			l.refused-- // the event is no record that anybody waits for
+		}
+	case l.failed == nil:
 		l.failed = err
-		return fmt.Errorf("writing an audit record: %w", err)
 	}
-	if err := l.file.Sync(); err != nil {
-		l.failed = err
-		return fmt.Errorf("syncing an audit record: %w", err)
+	return err
+}
+
+// full says whether a write may succeed later: there was no room, or the volume was read-only.
+func full(err error) bool {
+	var unsynced syncError
+	return !errors.As(err, &unsynced) &&
+		(errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EROFS))
+}
+
+// syncError is an error of a sync. The kernel reports it once and may have dropped what it could not write, so
+// that a later sync which succeeds says nothing.
+type syncError struct{ error }
+
+func (e syncError) Unwrap() error { return e.error }
+
+func datasync(f file) error {
+	if err := f.datasync(); err != nil {
+		return syncError{fmt.Errorf("syncing the audit log: %w", err)}
 	}
-	l.seq++
 	return nil
+}
+
+func syncNames(folder files) error {
+	if err := folder.sync(); err != nil {
+		return syncError{fmt.Errorf("syncing the audit log's folder: %w", err)}
+	}
+	return nil
+}
+
+// write appends entries to the segment. What was written before an error is cut off again.
+func (l *Log) write(entries []*entry) error {
+	var text, results, leaves []byte
+	grown, fresh := l.tree.clone(), map[digest]struct{}{} // only who holds writing changes l.tree
+	s := &l.segment
+	for _, e := range entries {
+		start := len(text)
+		text = appendLine(text, e.body, grown.size+1)
+		leaf := tlog.RecordHash(text[start : len(text)-1])
+		grown.append(leaf)
+		leaves = append(leaves, leaf[:]...)
+		if !e.keep || has(s.stored, e.sum) || has(fresh, e.sum) {
+			continue
+		}
+		if e.compressed == nil { // it stood in the segment that has ended meanwhile
+			var err error
+			if e.compressed, err = l.compressor.compress(e.result); err != nil {
+				return err
+			}
+		}
+		results = appendEntry(results, e.sum, e.compressed)
+		fresh[e.sum] = struct{}{}
+	}
+
+	// The lines last: who reads beside us finds the result of every line that it sees.
+	err := writeAt(s.results, results, s.resultsEnd)
+	if err == nil {
+		err = writeAt(s.hashes, leaves, s.hashesEnd(l.tree.size))
+	}
+	if err == nil {
+		err = writeAt(s.lines, text, s.linesEnd)
+	}
+	if err != nil {
+		l.dirty = true
+		return errors.Join(err, l.rewind())
+	}
+	if err := s.sync(len(results) > 0); err != nil {
+		return err
+	}
+
+	s.linesEnd += int64(len(text))
+	s.resultsEnd += int64(len(results))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for sum := range fresh {
+		s.stored[sum] = struct{}{}
+	}
+	l.tree = grown
+	if grown.size-l.newest.size >= l.options.records {
+		signal(l.wake)
+	}
+	return nil
+}
+
+func has(set map[digest]struct{}, sum digest) bool { _, ok := set[sum]; return ok }
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // it is signalled already
+	}
+}
+
+func writeAt(f file, data []byte, offset int64) error {
+	if len(data) == 0 {
+		return nil
+	}
+	if _, err := f.WriteAt(data, offset); err != nil {
+		return fmt.Errorf("writing the audit log: %w", err)
+	}
+	return nil
+}
+
+// hashesEnd is the length of the segment's hashes while the tree has size records.
+func (s *segment) hashesEnd(size uint64) int64 {
+	return int64(size+1-s.first) * tlog.HashSize //nolint:gosec // at most a segment's records
+}
+
+// sync makes the records durable, and at the same time their results if there are new ones.
+func (s *segment) sync(results bool) error {
+	if !results {
+		return datasync(s.lines)
+	}
+	second := make(chan error, 1)
+	go func() { second <- datasync(s.results) }()
+	first := datasync(s.lines)
+	return errors.Join(first, <-second)
+}
+
+// rewind cuts off what a failed write left behind the acknowledged records.
+func (l *Log) rewind() error {
+	if !l.dirty {
+		return nil
+	}
+	s := &l.segment
+	err := errors.Join(s.lines.truncate(s.linesEnd), s.results.truncate(s.resultsEnd), s.hashes.truncate(s.hashesEnd(l.tree.size)))
+	if err != nil {
+		return fmt.Errorf("cutting off what a failed write left: %w", err)
+	}
+	l.dirty = false
+	return nil
+}
+
+// roll begins a new segment if the present one is full. The old one ends with a checkpoint, so that the tree
+// which the new one begins with is a signed one.
+func (l *Log) roll() error {
+	s := &l.segment
+	if s.linesEnd < l.options.segment && s.resultsEnd < l.options.segment || s.linesEnd == 0 {
+		return nil
+	}
+	if err := l.checkpoint(); err != nil {
+		return err
+	}
+	if err := datasync(s.hashes); err != nil {
+		return err
+	}
+	next, err := createSegment(l.folder, l.tree)
+	if err != nil {
+		return fmt.Errorf("beginning a segment of the audit log: %w", err)
+	}
+	s.close()
+	l.mu.Lock()
+	l.segment = next
+	l.mu.Unlock()
+	signal(l.sealed)
+	return nil
+}
+
+// createSegment makes the files of a segment that continues the tree before. What an earlier attempt left is
+// overwritten: nothing in it was acknowledged.
+func createSegment(folder files, before frontier) (s segment, err error) {
+	s = segment{first: before.size + 1, stored: map[digest]struct{}{}}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	start, err := folder.create(segmentName(s.first, treeKind))
+	if err != nil {
+		return s, err
+	}
+	err = writeAt(start, before.encode(), 0)
+	if err == nil {
+		err = datasync(start)
+	}
+	if err := errors.Join(err, start.Close()); err != nil {
+		return s, err
+	}
+	if s.results, err = folder.create(segmentName(s.first, storedKind)); err != nil {
+		return s, err
+	}
+	if s.hashes, err = folder.create(segmentName(s.first, hashesKind)); err != nil {
+		return s, err
+	}
+	// The lines make it a segment; by then the rest must be there, whatever a crash leaves.
+	if err = syncNames(folder); err != nil {
+		return s, err
+	}
+	if s.lines, err = folder.create(segmentName(s.first, linesKind)); err != nil {
+		return s, err
+	}
+	return s, syncNames(folder)
+}
+
+func (s *segment) close() {
+	for _, f := range []file{s.lines, s.results, s.hashes} {
+		if f != nil {
+			_ = f.Close() // all that was acknowledged is synced
+		}
+	}
+}
+
+// checkpoint signs the tree of the acknowledged records, if it has grown since the last time.
+func (l *Log) checkpoint() error {
+	if l.options.Signer == nil {
+		return nil
+	}
+	l.signing.Lock()
+	defer l.signing.Unlock()
+	l.mu.Lock()
+	grown, newest, failed := l.tree.clone(), l.newest, l.failed
+	l.mu.Unlock()
+	if failed != nil {
+		return fmt.Errorf("the audit log failed earlier: %w", failed)
+	}
+	if grown.size == newest.size {
+		return nil
+	}
+	signed, err := sign(l.options.Signer, grown.size, grown.root())
+	if err != nil {
+		return fmt.Errorf("signing a checkpoint: %w", err)
+	}
+	text := append(signed.note, '\n')
+	if err := writeAt(l.notes, text, l.end); err != nil {
+		return errors.Join(err, l.notes.truncate(l.end)) // the next is written over it if it cannot be cut off
+	}
+	if err := datasync(l.notes); err != nil {
+		l.fail(err)
+		return err
+	}
+	l.end += int64(len(text))
+	signed.note = text[:len(text)-1]
+	l.mu.Lock()
+	l.newest = signed
+	l.mu.Unlock()
+	l.options.Logger.LogAttrs(context.Background(), slog.LevelInfo, "audit checkpoint",
+		slog.Uint64("size", signed.size), slog.String("note", string(signed.note)))
+	return nil
+}
+
+func (l *Log) fail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failed == nil {
+		l.failed = err
+	}
+}
+
+// Checkpoint returns the newest checkpoint (C2SP tlog-checkpoint), a signed note; nil if there is none. Kept
+// elsewhere, it lets [Verify] see that the log was rolled back.
+func (l *Log) Checkpoint() []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.newest.note
 }
 
 // Healthy returns why the log refuses records, or nil.
 func (l *Log) Healthy() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.failed
+	if l.failed != nil {
+		return l.failed
+	}
+	return l.trouble
 }
 
-// Close closes the file.
-func (l *Log) Close() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.failed == nil {
-		l.failed = fs.ErrClosed
-	}
-	return l.file.Close()
-}
-
-// ReadLog calls f for each record of the log in dir, in order, with the line as it stands on disk. A half line
-// at the end is left out. It may run beside a process that appends.
-func ReadLog(dir string, f func(r Record, line []byte) error) error {
-	file, err := os.Open(filepath.Join(dir, logName)) //nolint:gosec // the operator's folder
-	if err != nil {
-		return fmt.Errorf("reading the audit log: %w", err)
-	}
-	defer func() { _ = file.Close() }()
-	if _, err := scan(file, f); err != nil {
-		return fmt.Errorf("reading the audit log: %w", err)
-	}
-	return nil
-}
-
-// scan reads records from r and returns the offset after the last whole line.
-func scan(r io.Reader, f func(Record, []byte) error) (end int64, err error) {
-	lines := bufio.NewReaderSize(r, MaxLine)
-	for seq := uint64(1); ; seq++ {
-		line, err := lines.ReadSlice('\n')
-		switch {
-		case errors.Is(err, io.EOF):
-			return end, nil
-		case errors.Is(err, bufio.ErrBufferFull):
-			return end, fmt.Errorf("%w: record %d is longer than %d bytes", ErrBroken, seq, MaxLine)
-		case err != nil:
-			return end, err
+// work does in the background what no caller should wait for, until stop is closed.
+func (l *Log) work() {
+	defer l.stopped.Done()
+	checkpoints, ages := time.NewTicker(l.options.interval), time.NewTicker(expireInterval)
+	defer checkpoints.Stop()
+	defer ages.Stop()
+	signal(l.sealed) // segments may have grown old while no process was there
+	for {
+		var err error
+		select {
+		case <-l.stop:
+			return
+		case <-checkpoints.C:
+			l.resume()
+			err = l.checkpoint()
+		case <-l.wake:
+			err = l.checkpoint()
+		case <-l.sealed:
+			err = l.expire(time.Now())
+		case <-ages.C:
+			err = l.expire(time.Now())
 		}
-		record, err := parse(line)
 		if err != nil {
-			return end, fmt.Errorf("%w: record %d: %w", ErrBroken, seq, err)
+			l.options.Logger.LogAttrs(context.Background(), slog.LevelError, "audit log", slog.String("error", err.Error()))
 		}
-		if record.Seq != seq {
-			return end, fmt.Errorf("%w: record %d says that it is %d", ErrBroken, seq, record.Seq)
-		}
-		if err := f(record, bytes.TrimSuffix(line, []byte("\n"))); err != nil {
-			return end, err
-		}
-		end += int64(len(line))
 	}
 }
 
-func parse(line []byte) (Record, error) {
-	var r Record
-	dec := json.NewDecoder(bytes.NewReader(line))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&r); err != nil {
-		return Record{}, err
+// resume tries to write again. While a log is unhealthy its callers may stay away.
+func (l *Log) resume() {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	if err := l.Healthy(); full(err) {
+		_ = l.commit(nil) // Healthy says so if it failed
 	}
-	if r.Version != Version {
-		return Record{}, fmt.Errorf("version %d; this program reads version %d", r.Version, Version)
-	}
-	return r, nil
 }
 
-// lock keeps a second process from appending to the same file.
-func lock(file *os.File) error {
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return fmt.Errorf("another process has it open: %w", err)
-	}
-	return nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // the operator's folder
-	if err != nil {
-		return err
-	}
-	defer func() { _ = d.Close() }()
-	return d.Sync()
+// Close signs what no checkpoint covers yet and closes the log.
+func (l *Log) Close() error {
+	var err error
+	l.closing.Do(func() {
+		close(l.stop)
+		l.stopped.Wait()
+		l.writing.Lock()
+		defer l.writing.Unlock()
+		if l.Healthy() == nil {
+			err = errors.Join(l.checkpoint(), datasync(l.segment.hashes))
+		}
+		l.fail(fs.ErrClosed)
+		l.segment.close()
+		err = errors.Join(err, l.notes.Close(), l.lock.Close())
+	})
+	return err
 }

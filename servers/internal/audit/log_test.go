@@ -19,16 +19,23 @@ func sample(i int) Record {
 	r := Record{
 		Time: time.Date(2026, 11, 22, 12, 0, i, 0, time.UTC), Call: fmt.Sprintf("CALL%d", i), Principal: "policy-gate",
 		Server: "kubernetes", Tool: "kubernetes_check_pod_security", Method: "tools/call", Transport: "unix",
-		Era: "2026-07-28", Decision: Allow, Reason: "ok", DurationUS: 12, Result: &Result{Bytes: 2, SHA256: "ab"},
+		Era: "2026-07-28", Decision: Allow, Reason: "ok", DurationUS: 12, Result: &Result{Bytes: 2, SHA256: strings.Repeat("ab", 32)},
 	}
 	r.SetArgs(json.RawMessage(`{"path":"a.yaml"}`))
 	return r
 }
 
+// readAll reads the records of calls.
 func readAll(t *testing.T, dir string) []Record {
 	t.Helper()
 	var records []Record
-	if err := ReadLog(dir, func(r Record, _ []byte) error { records = append(records, r); return nil }); err != nil {
+	err := Read(dir, Filter{}, func(r Record, _ []byte) error {
+		if r.Event == "" {
+			records = append(records, r)
+		}
+		return nil
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	return records
@@ -36,7 +43,7 @@ func readAll(t *testing.T, dir string) []Record {
 
 func openLog(t *testing.T, dir string) *Log {
 	t.Helper()
-	log, err := OpenLog(dir)
+	log, err := Open(dir, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,10 +57,10 @@ func TestLog(t *testing.T) {
 		log := openLog(t, dir)
 		for i := range 3 {
 			r := sample(10*round + i)
-			if err := log.Record(t.Context(), r); err != nil {
+			if err := log.Record(t.Context(), r, nil); err != nil {
 				t.Fatal(err)
 			}
-			r.Version, r.Seq = Version, uint64(len(want)+1)
+			r.Version, r.Seq = Version, uint64(len(want)+round+2)
 			want = append(want, r)
 		}
 		if err := log.Close(); err != nil {
@@ -70,24 +77,23 @@ func TestHalfLineIsDropped(t *testing.T) {
 	dir := t.TempDir()
 	log := openLog(t, dir)
 	for i := range 3 {
-		if err := log.Record(t.Context(), sample(i)); err != nil {
+		if err := log.Record(t.Context(), sample(i), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
 	_ = log.Close()
-	path := filepath.Join(dir, logName)
+	path := filepath.Join(dir, segmentName(1, linesKind))
 	whole, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	second := bytes.IndexByte(whole, '\n') + 1
-	second += bytes.IndexByte(whole[second:], '\n') + 1
-	for cut := second; cut < len(whole); cut++ {
+	last := bytes.LastIndexByte(whole[:len(whole)-1], '\n') + 1
+	for cut := last; cut < len(whole); cut++ {
 		if err := os.WriteFile(path, whole[:cut], 0o600); err != nil {
 			t.Fatal(err)
 		}
 		log := openLog(t, dir)
-		if err := log.Record(t.Context(), sample(9)); err != nil {
+		if err := log.Record(t.Context(), sample(9), nil); err != nil {
 			t.Fatal(err)
 		}
 		_ = log.Close()
@@ -102,12 +108,12 @@ func TestBrokenLogStopsStartUp(t *testing.T) {
 	dir := t.TempDir()
 	log := openLog(t, dir)
 	for i := range 3 {
-		if err := log.Record(t.Context(), sample(i)); err != nil {
+		if err := log.Record(t.Context(), sample(i), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
 	_ = log.Close()
-	path := filepath.Join(dir, logName)
+	path := filepath.Join(dir, segmentName(1, linesKind))
 	whole, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -126,7 +132,7 @@ func TestBrokenLogStopsStartUp(t *testing.T) {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if log, err := OpenLog(dir); !errors.Is(err, ErrBroken) {
+		if log, err := Open(dir, Options{}); !errors.Is(err, ErrBroken) {
 			t.Errorf("%s: %v, %v", name, log, err)
 		}
 		after, err := os.ReadFile(path)
@@ -139,39 +145,21 @@ func TestBrokenLogStopsStartUp(t *testing.T) {
 func TestOneWriter(t *testing.T) {
 	dir := t.TempDir()
 	log := openLog(t, dir)
-	if second, err := OpenLog(dir); err == nil {
+	if second, err := Open(dir, Options{}); err == nil {
 		t.Error("two processes may write one log", second)
 	}
 	_ = log.Close()
 	_ = openLog(t, dir).Close()
 }
 
-// After a failed write what is on disk is unknown, so nothing more is acknowledged.
-func TestFailedLogRefuses(t *testing.T) {
-	log := openLog(t, t.TempDir())
-	if err := log.Healthy(); err != nil {
-		t.Fatal(err)
-	}
-	_ = log.file.Close()
-	if err := log.Record(t.Context(), sample(1)); err == nil {
-		t.Fatal("a record on a closed file was acknowledged")
-	}
-	if err := log.Record(t.Context(), sample(2)); err == nil || !strings.Contains(err.Error(), "failed earlier") {
-		t.Errorf("the next record: %v", err)
-	}
-	if log.Healthy() == nil {
-		t.Error("still healthy")
-	}
-}
-
 func TestLongRecordIsRefused(t *testing.T) {
 	log := openLog(t, t.TempDir())
 	r := sample(1)
 	r.Reason = strings.Repeat("x", MaxLine)
-	if err := log.Record(t.Context(), r); err == nil {
+	if err := log.Record(t.Context(), r, nil); err == nil {
 		t.Error("a line that could not be read back was written")
 	}
-	if err := log.Record(t.Context(), sample(2)); err != nil {
+	if err := log.Record(t.Context(), sample(2), nil); err != nil {
 		t.Errorf("the next record: %v", err)
 	}
 }
@@ -193,7 +181,7 @@ func TestSetArgs(t *testing.T) {
 func TestStream(t *testing.T) {
 	var out bytes.Buffer
 	stream := Stream{Logger: slog.New(slog.NewJSONHandler(&out, nil))}
-	if err := stream.Record(t.Context(), sample(1)); err != nil {
+	if err := stream.Record(t.Context(), sample(1), nil); err != nil {
 		t.Fatal(err)
 	}
 	var line struct {
@@ -207,31 +195,4 @@ func TestStream(t *testing.T) {
 	if diff := cmp.Diff(want, line.Record); diff != "" || strings.Count(out.String(), "\n") != 1 {
 		t.Error(diff, out.String())
 	}
-}
-
-// Whatever stands on disk, opening neither panics nor invents records.
-func FuzzScan(f *testing.F) {
-	line, err := json.Marshal(Record{Version: Version, Seq: 1, Decision: Allow})
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(append(line, '\n'))
-	f.Add(append(append(line, '\n'), line...))
-	f.Add([]byte("{}\n"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		records := 0
-		end, err := scan(bytes.NewReader(data), func(r Record, _ []byte) error {
-			records++
-			if r.Seq != uint64(records) {
-				t.Errorf("record %d says %d", records, r.Seq)
-			}
-			return nil
-		})
-		if end > int64(len(data)) || records > bytes.Count(data, []byte("\n")) {
-			t.Errorf("%d records, end %d of %d", records, end, len(data))
-		}
-		if err == nil && end > 0 && data[end-1] != '\n' {
-			t.Error("the end is inside a line")
-		}
-	})
 }

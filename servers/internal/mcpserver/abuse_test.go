@@ -229,4 +229,4 @@ func settled(t *testing.T) (goroutines, descriptors int, residentMB float64) {
 	return runtime.NumGoroutine(), len(entries), float64(pages*os.Getpagesize()) / 1e6
 }
 
-func (discard) Record(context.Context, audit.Record) error { return nil }
+func (discard) Record(context.Context, audit.Record, []byte) error { return nil }

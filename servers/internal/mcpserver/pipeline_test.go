@@ -70,13 +70,14 @@ func testTools() []Tool {
 type memory struct {
 	mu      sync.Mutex
 	records []audit.Record
+	results [][]byte
 	fail    error
 }
 
-func (m *memory) Record(_ context.Context, r audit.Record) error {
+func (m *memory) Record(_ context.Context, r audit.Record, result []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.records = append(m.records, r)
+	m.records, m.results = append(m.records, r), append(m.results, result)
 	return m.fail
 }
 

@@ -113,6 +113,7 @@ type request struct {
 	message message
 	tool    *servedTool
 	record  audit.Record
+	result  []byte // what record.Result is of, if a tool answered
 }
 
 // serve takes one message through parse, admit, validate, call, result and record. The edge (http.go,
@@ -147,7 +148,7 @@ func (p *pipeline) keep(ctx context.Context, r *request, start time.Time, out ou
 		r.record.Result = summary(out.body)
 	}
 	// The record is written even when the caller has gone away meanwhile.
-	if err := p.recorder.Record(context.WithoutCancel(ctx), r.record); err != nil {
+	if err := p.recorder.Record(context.WithoutCancel(ctx), r.record, r.result); err != nil {
 		p.logger.LogAttrs(ctx, slog.LevelError, "no record, no answer",
 			slog.String("call", r.record.Call), slog.String("error", err.Error()))
 		fault := protocolError{
@@ -318,7 +319,7 @@ func (p *pipeline) runTool(ctx context.Context, _ mcp.CallToolRequest) (*mcp.Cal
 	if err := validate(r.tool.output, structured); err != nil {
 		return p.failure(ctx, r, fmt.Errorf("the result breaks its own schema: %w", err)), nil
 	}
-	r.record.Reason, r.record.Result = "ok", summary(structured)
+	r.record.Reason, r.record.Result, r.result = "ok", summary(structured), structured
 	r.record.Result.Cut = isCut
 	return &mcp.CallToolResult{
 		Result: mcp.Result{Meta: &mcp.Meta{AdditionalFields: map[string]any{
@@ -378,7 +379,8 @@ func (p *pipeline) failure(ctx context.Context, r *request, err error) *mcp.Call
 		r.record.Decision = audit.Deny // what another server says of its own policy is no decision of ours
 	}
 	text := cut(scrub.Text(visible.Error()), maxMessage)
-	r.record.Result = summary([]byte(text))
+	r.result = []byte(text)
+	r.record.Result = summary(r.result)
 	return &mcp.CallToolResult{
 		Result: mcp.Result{Meta: &mcp.Meta{AdditionalFields: map[string]any{
 			mcpclient.MetaCall: r.record.Call, mcpclient.MetaCode: string(visible.Code),
