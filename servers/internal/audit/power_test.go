@@ -28,6 +28,8 @@ type ram struct {
 	syncs map[string]int
 	liar  string // the kind of file whose sync does nothing; "names" for the folder's
 	bad   string // the kind of file whose sync fails
+
+	readOnly bool
 }
 
 type inode struct {
@@ -208,6 +210,9 @@ func (f *ramFile) ReadAt(p []byte, offset int64) (int, error) {
 }
 
 func (f *ramFile) write(c change) error {
+	if f.ram.readOnly {
+		return syscall.EROFS
+	}
 	if !f.ram.step() {
 		if f.ram.ops == f.ram.cut+1 {
 			f.node.pending = append(f.node.pending, c) // it may have reached the disk

@@ -1,0 +1,83 @@
+package audit
+
+import (
+	"errors"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func openRAM(t *testing.T, folder *ram) *Log {
+	t.Helper()
+	signer, verifier := testKey(t)
+	l, err := open(folder, nothing{}, Options{Signer: signer, Verifier: verifier, interval: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+// What a volume without room, or one that has become read-only, makes of a log: nothing is recorded, it is not healthy,
+// and when the trouble is over it says how much it has missed.
+func TestTroubleEnds(t *testing.T) {
+	for name, tc := range map[string]struct {
+		begin, end func(*ram)
+		is         error
+	}{
+		"full":      {func(r *ram) { r.room = 100 }, func(r *ram) { r.room = -1 }, syscall.ENOSPC},
+		"read-only": {func(r *ram) { r.readOnly = true }, func(r *ram) { r.readOnly = false }, syscall.EROFS},
+	} {
+		t.Run(name, func(t *testing.T) {
+			folder := newRAM()
+			l := openRAM(t, folder)
+			writeCalls(t, l, "before", 3)
+			tc.begin(folder)
+			for range 2 {
+				r, content := call("lost")
+				if err := l.Record(t.Context(), r, content); !errors.Is(err, tc.is) {
+					t.Fatal(err)
+				}
+			}
+			if err := l.Healthy(); !errors.Is(err, tc.is) {
+				t.Errorf("healthy: %v", err)
+			}
+			tc.end(folder)
+			writeCalls(t, l, "after", 2)
+			if err := l.Healthy(); err != nil {
+				t.Error(err)
+			}
+			var resumed []Resumed
+			calls := map[string]bool{}
+			err := read(folder, Filter{}, func(r Record, _ []byte) error {
+				calls[r.Call] = true
+				if r.Resumed != nil {
+					resumed = append(resumed, *r.Resumed)
+				}
+				return nil
+			})
+			if err != nil || len(resumed) != 1 || resumed[0].Refused != 2 || calls["lost"] || !calls["before2"] || !calls["after1"] {
+				t.Errorf("%+v, %v, %v", resumed, calls, err)
+			}
+		})
+	}
+}
+
+// After a sync that failed nobody knows what is on disk: the log refuses everything until it is opened again.
+func TestFailedSyncIsFinal(t *testing.T) {
+	folder := newRAM()
+	l := openRAM(t, folder)
+	folder.bad = linesKind
+	r, content := call("lost")
+	if err := l.Record(t.Context(), r, content); !errors.Is(err, syscall.EIO) {
+		t.Fatal(err)
+	}
+	folder.bad = ""
+	if err := l.Record(t.Context(), r, content); err == nil || !strings.Contains(err.Error(), "failed earlier") {
+		t.Error(err)
+	}
+	if err := l.Healthy(); !errors.Is(err, syscall.EIO) {
+		t.Error(err)
+	}
+}
