@@ -109,8 +109,12 @@ func (g *gateway) refusal(agent, tool string) string {
 	if !g.policy.grants(agent, tool) {
 		return reasonNotGranted
 	}
-	if up := g.byTool[tool]; up != nil && up.quarantined() {
-		return "quarantined: the definitions of " + up.name + " are not the locked ones"
+	up := g.byTool[tool]
+	if up == nil {
+		return ""
+	}
+	if d := up.quarantined(); d != nil {
+		return reasonQuarantined + up.name + ": " + d.changes[0].String()
 	}
 	return ""
 }

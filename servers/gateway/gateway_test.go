@@ -298,11 +298,11 @@ func TestQuarantine(t *testing.T) {
 		t.Errorf("a quarantined tool: %v", err)
 	}
 	records := b.records()
-	if last := records[len(records)-1]; last.Decision != audit.Deny || !strings.Contains(last.Reason, "quarantined") {
+	if last := records[len(records)-1]; last.Decision != audit.Deny || !strings.HasSuffix(last.Reason, `alpha: ask: /description: "Answers!", was "Answers"`) {
 		t.Errorf("record %+v", last)
 	}
-	if !strings.Contains(b.stderr.String(), "ask is ") {
-		t.Error("the difference is not in the log")
+	if want := `"difference":[{"tool":"ask","member":"/description","from":"\"Answers\"","to":"\"Answers!\""}`; !strings.Contains(b.stderr.String(), want) {
+		t.Errorf("the log lacks %s", want)
 	}
 	if result, err := ask(t, client, "beta_ask", "hi"); err != nil || result.IsError {
 		t.Errorf("the other server: %+v, %v", result, err)
@@ -355,14 +355,15 @@ func TestMaliciousServer(t *testing.T) {
 
 func TestHangingUpDoesNotEndQuarantine(t *testing.T) {
 	u := newUpstream("alpha", listen.Address{}, nil, slog.New(slog.DiscardHandler))
+	changed := quarantine{compare(nil, []json.RawMessage{[]byte(`{"name":"x"}`)})}
 	for _, step := range []struct {
 		err         error
 		quarantined bool
 	}{
-		{nil, false}, {io.EOF, false}, {errQuarantined, true}, {io.EOF, true}, {errQuarantined, true}, {nil, false},
+		{nil, false}, {io.EOF, false}, {changed, true}, {io.EOF, true}, {changed, true}, {nil, false},
 	} {
-		if u.note(t.Context(), step.err); u.quarantined() != step.quarantined {
-			t.Errorf("after %v: quarantined is %t", step.err, u.quarantined())
+		if u.note(t.Context(), step.err); (u.quarantined() != nil) != step.quarantined {
+			t.Errorf("after %v: quarantined is %t", step.err, !step.quarantined)
 		}
 	}
 }

@@ -97,41 +97,6 @@ func (l *lockFile) definition(name string) (mcpserver.Definition, bool) {
 
 func agentToolName(server, tool string) string { return server + "_" + tool }
 
-// difference says how a server's definitions differ from the locked ones; empty if they do not.
-func difference(locked map[string]lockedTool, raw []json.RawMessage) string {
-	var differences []string
-	seen := map[string]bool{}
-	for _, data := range raw {
-		var d mcpserver.Definition
-		if err := json.Unmarshal(data, &d); err != nil {
-			differences = append(differences, err.Error())
-			continue
-		}
-		digest, err := d.Digest()
-		if err != nil {
-			differences = append(differences, err.Error())
-			continue
-		}
-		want, ok := locked[d.Name]
-		switch {
-		case seen[d.Name]:
-			differences = append(differences, fmt.Sprintf("%s is there twice", d.Name))
-		case !ok:
-			differences = append(differences, fmt.Sprintf("%s is new", d.Name))
-		case digest != want.SHA256:
-			differences = append(differences, fmt.Sprintf("%s is %s, not %s", d.Name, digest, want.SHA256))
-		}
-		seen[d.Name] = true
-	}
-	for name := range locked {
-		if !seen[name] {
-			differences = append(differences, name+" is gone")
-		}
-	}
-	slices.Sort(differences)
-	return strings.Join(differences, "; ")
-}
-
 // lockCommand writes a lock file of what servers' tools subcommands printed.
 func lockCommand(_ context.Context, args []string, stdout, stderr io.Writer) error {
 	set := flag.NewFlagSet("gateway lock", flag.ContinueOnError)
@@ -148,22 +113,16 @@ func lockCommand(_ context.Context, args []string, stdout, stderr io.Writer) err
 	}
 	lock := lockFile{Version: lockVersion, Servers: map[string]map[string]lockedTool{}}
 	for _, path := range set.Args() {
-		server, _ := strings.CutSuffix(filepath.Base(path), ".json")
-		data, err := readFile(path, maxLock)
+		server, definitions, err := readDefinitions(path)
 		if err != nil {
 			return err
 		}
-		var definitions []mcpserver.Definition
-		if err := json.Unmarshal(data, &definitions); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+		if lock.Servers[server] != nil {
+			return fmt.Errorf("%s: %s is named twice", path, server)
 		}
-		tools := map[string]lockedTool{}
-		for _, d := range definitions {
-			digest, err := d.Digest()
-			if err != nil {
-				return fmt.Errorf("%s: %w", path, err)
-			}
-			tools[d.Name] = lockedTool{SHA256: digest, Definition: d}
+		tools, err := lockTools(definitions)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
 		}
 		lock.Servers[server] = tools
 	}
@@ -171,6 +130,42 @@ func lockCommand(_ context.Context, args []string, stdout, stderr io.Writer) err
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	return enc.Encode(lock)
+}
+
+// readDefinitions reads what a server's tools command printed into the file at path, SERVER.json.
+func readDefinitions(path string) (server string, definitions []json.RawMessage, err error) {
+	server, isJSON := strings.CutSuffix(filepath.Base(path), ".json")
+	if !isJSON || !serverName.MatchString(server) {
+		return "", nil, fmt.Errorf("%s: want SERVER.json: the name of the server in lower-case letters and digits, and what SERVER tools printed", path)
+	}
+	data, err := readFile(path, maxLock)
+	if err != nil {
+		return "", nil, err
+	}
+	if err := json.Unmarshal(data, &definitions); err != nil {
+		return "", nil, fmt.Errorf("%s: want the list of definitions that %s tools prints: %w", path, server, err)
+	}
+	return server, definitions, nil
+}
+
+// lockTools takes the definitions of one server for reviewed.
+func lockTools(definitions []json.RawMessage) (map[string]lockedTool, error) {
+	tools := map[string]lockedTool{}
+	for _, data := range definitions {
+		var d mcpserver.Definition
+		if err := json.Unmarshal(data, &d); err != nil {
+			return nil, err
+		}
+		digest, err := d.Digest()
+		if err != nil {
+			return nil, err
+		}
+		if _, twice := tools[d.Name]; twice {
+			return nil, fmt.Errorf("tool %q is there twice", d.Name)
+		}
+		tools[d.Name] = lockedTool{SHA256: digest, Definition: d}
+	}
+	return tools, nil
 }
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

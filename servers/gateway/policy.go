@@ -24,11 +24,12 @@ const (
 	maxAgents     = 1000
 )
 
-// Why a call is refused, for the record; the last two are how such a reason begins.
+// Why a call is refused, for the record; all but the first are how such a reason begins.
 const (
-	reasonNotGranted = "not granted"
-	reasonCondition  = "the condition of "
-	reasonOverBudget = "over budget: "
+	reasonNotGranted  = "not granted"
+	reasonCondition   = "the condition of "
+	reasonOverBudget  = "over budget: "
+	reasonQuarantined = "quarantined, its definitions are not the locked ones: "
 )
 
 // Names of servers and agents; they stand in tool names, file names and records.
