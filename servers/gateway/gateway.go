@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -21,11 +23,16 @@ type gateway struct {
 	auditDir   string
 	addresses  upstreamFlag
 
+	metricsAddress listen.Address // zero: no metrics
+
 	policy    *policy
 	upstreams []*upstream
 	byTool    map[string]*upstream // by the name of a tool, as agents know it
 	log       *audit.Log
+	logger    *slog.Logger
 	unwatch   context.CancelFunc
+
+	stopMetrics func() error
 }
 
 func (g *gateway) flags(set *flag.FlagSet) {
@@ -33,6 +40,7 @@ func (g *gateway) flags(set *flag.FlagSet) {
 	set.StringVar(&g.lockPath, "lock", "agents/tools.lock.json", "the tool definitions that were reviewed")
 	set.StringVar(&g.auditDir, "audit", "/var/lib/bulkhead", "folder of the audit log")
 	set.Var(&g.addresses, "upstream", "NAME=unix:///PATH of a server behind this gateway (repeatable)")
+	set.Func("metrics", "unix:///PATH of a socket for Prometheus metrics; without it there are none", g.setMetricsAddress)
 }
 
 // tools makes a tool of every locked definition whose server is an upstream.
@@ -41,7 +49,7 @@ func (g *gateway) tools(env mcpserver.Env) ([]mcpserver.Tool, error) {
 	if err != nil {
 		return nil, err
 	}
-	g.byTool = map[string]*upstream{}
+	g.byTool, g.logger = map[string]*upstream{}, env.Logger
 	var tools []mcpserver.Tool
 	for _, f := range g.addresses {
 		locked, ok := lock.Servers[f.name]
@@ -93,15 +101,20 @@ func (g *gateway) open() (audit.Recorder, error) {
 	}
 	var ctx context.Context
 	ctx, g.unwatch = context.WithCancel(context.Background())
+	recorder, stop, err := g.metered(ctx, log)
+	if err != nil {
+		return nil, errors.Join(err, log.Close())
+	}
+	g.stopMetrics = stop
 	for _, up := range g.upstreams {
 		go up.watch(ctx)
 	}
-	return log, nil
+	return recorder, nil
 }
 
 func (g *gateway) close() error {
 	g.unwatch()
-	return g.log.Close()
+	return errors.Join(g.stopMetrics(), g.log.Close())
 }
 
 // refusal says why agent may not see tool.
