@@ -66,15 +66,20 @@ func newUpstream(name string, address listen.Address, locked map[string]lockedTo
 
 // tool is the locked tool of that name, forwarded, as agents know it.
 func (u *upstream) tool(name string) mcpserver.Tool {
-	definition := u.locked[name].Definition
-	definition.Name = agentToolName(u.name, name)
-	return mcpserver.Tool{
-		Definition: definition,
-		Server:     u.name,
-		Call: func(ctx context.Context, args json.RawMessage) (mcpserver.Result, error) {
-			return u.call(ctx, name, args)
-		},
-	}
+	return forwarded(u.name, u.locked[name].Definition, func(ctx context.Context, args json.RawMessage) (mcpserver.Result, error) {
+		return u.call(ctx, name, args)
+	})
+}
+
+// forwarded is a tool of a server as agents know it.
+func forwarded(server string, definition mcpserver.Definition, call func(context.Context, json.RawMessage) (mcpserver.Result, error)) mcpserver.Tool {
+	definition.Name = agentToolName(server, definition.Name)
+	return mcpserver.Tool{Definition: definition, Server: server, Call: call}
+}
+
+// noCall stands for the way to a server where a tool is only checked.
+func noCall(context.Context, json.RawMessage) (mcpserver.Result, error) {
+	return mcpserver.Result{}, errors.New("this tool is not to be called")
 }
 
 func (u *upstream) call(ctx context.Context, tool string, args json.RawMessage) (mcpserver.Result, error) {
