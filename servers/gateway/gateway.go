@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -24,12 +25,16 @@ type gateway struct {
 	auditKeep  audit.Options // how long and how much; the rest comes when the log is opened
 	addresses  upstreamFlag
 
-	logger    *slog.Logger
+	metricsAddress listen.Address // zero: no metrics
+
 	policy    *policy
 	upstreams []*upstream
 	byTool    map[string]*upstream // by the name of a tool, as agents know it
 	log       *audit.Log
+	logger    *slog.Logger
 	unwatch   context.CancelFunc
+
+	stopMetrics func() error
 }
 
 func (g *gateway) flags(set *flag.FlagSet) {
@@ -40,6 +45,7 @@ func (g *gateway) flags(set *flag.FlagSet) {
 	set.DurationVar(&g.auditKeep.Keep, "audit-keep", 0, "age after which audit records go, such as 2160h; 0 keeps them")
 	set.Int64Var(&g.auditKeep.MaxBytes, "audit-max-bytes", 0, "bytes that the audit log may have before its oldest records go; 0 is any number")
 	set.Var(&g.addresses, "upstream", "NAME=unix:///PATH of a server behind this gateway (repeatable)")
+	set.Func("metrics", "unix:///PATH of a socket for the operator: Prometheus metrics and the newest checkpoint of the audit log; without it there are none", g.setMetricsAddress)
 }
 
 // tools makes a tool of every locked definition whose server is an upstream.
@@ -48,7 +54,7 @@ func (g *gateway) tools(env mcpserver.Env) ([]mcpserver.Tool, error) {
 	if err != nil {
 		return nil, err
 	}
-	g.logger, g.byTool = env.Logger, map[string]*upstream{}
+	g.byTool, g.logger = map[string]*upstream{}, env.Logger
 	var tools []mcpserver.Tool
 	for _, f := range g.addresses {
 		locked, ok := lock.Servers[f.name]
@@ -102,19 +108,24 @@ func (g *gateway) open() (audit.Recorder, error) {
 	}
 	g.log = log
 	if err := g.replay(time.Now()); err != nil {
-		return nil, err
+		return nil, errors.Join(err, log.Close())
 	}
 	var ctx context.Context
 	ctx, g.unwatch = context.WithCancel(context.Background())
+	recorder, stop, err := g.metered(ctx, log)
+	if err != nil {
+		return nil, errors.Join(err, log.Close())
+	}
+	g.stopMetrics = stop
 	for _, up := range g.upstreams {
 		go up.watch(ctx)
 	}
-	return log, nil
+	return recorder, nil
 }
 
 func (g *gateway) close() error {
 	g.unwatch()
-	return g.log.Close()
+	return errors.Join(g.stopMetrics(), g.log.Close())
 }
 
 // refusal says why agent may not see tool.
@@ -122,8 +133,12 @@ func (g *gateway) refusal(agent, tool string) string {
 	if !g.policy.grants(agent, tool) {
 		return reasonNotGranted
 	}
-	if up := g.byTool[tool]; up != nil && up.quarantined() {
-		return "quarantined: the definitions of " + up.name + " are not the locked ones"
+	up := g.byTool[tool]
+	if up == nil {
+		return ""
+	}
+	if d := up.quarantined(); d != nil {
+		return reasonQuarantined + up.name + ": " + d.changes[0].String()
 	}
 	return ""
 }

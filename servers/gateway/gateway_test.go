@@ -304,11 +304,11 @@ func TestQuarantine(t *testing.T) {
 		t.Errorf("a quarantined tool: %v", err)
 	}
 	records := b.records()
-	if last := records[len(records)-1]; last.Decision != audit.Deny || !strings.Contains(last.Reason, "quarantined") {
+	if last := records[len(records)-1]; last.Decision != audit.Deny || !strings.HasSuffix(last.Reason, `alpha: ask: /description: "Answers!", was "Answers"`) {
 		t.Errorf("record %+v", last)
 	}
-	if !strings.Contains(b.stderr.String(), "ask is ") {
-		t.Error("the difference is not in the log")
+	if want := `"difference":[{"tool":"ask","member":"/description","from":"\"Answers\"","to":"\"Answers!\""}`; !strings.Contains(b.stderr.String(), want) {
+		t.Errorf("the log lacks %s", want)
 	}
 	if result, err := ask(t, client, "beta_ask", "hi"); err != nil || result.IsError {
 		t.Errorf("the other server: %+v, %v", result, err)
@@ -361,14 +361,15 @@ func TestMaliciousServer(t *testing.T) {
 
 func TestHangingUpDoesNotEndQuarantine(t *testing.T) {
 	u := newUpstream("alpha", listen.Address{}, nil, slog.New(slog.DiscardHandler))
+	changed := quarantine{compare(nil, []json.RawMessage{[]byte(`{"name":"x"}`)})}
 	for _, step := range []struct {
 		err         error
 		quarantined bool
 	}{
-		{nil, false}, {io.EOF, false}, {errQuarantined, true}, {io.EOF, true}, {errQuarantined, true}, {nil, false},
+		{nil, false}, {io.EOF, false}, {changed, true}, {io.EOF, true}, {changed, true}, {nil, false},
 	} {
-		if u.note(t.Context(), step.err); u.quarantined() != step.quarantined {
-			t.Errorf("after %v: quarantined is %t", step.err, u.quarantined())
+		if u.note(t.Context(), step.err); (u.quarantined() != nil) != step.quarantined {
+			t.Errorf("after %v: quarantined is %t", step.err, !step.quarantined)
 		}
 	}
 }
@@ -436,10 +437,10 @@ func TestStartUpMistakes(t *testing.T) {
 			b.write("policy.yaml", strings.ReplaceAll(testPolicy, "token: reader", "token: writer"))
 		}, nil, "writer has no token"},
 		"policy":            {func(b *bundle) { b.write("policy.yaml", "version: 1\nagent: {}\n") }, nil, "policy.yaml:2: unknown key agent"},
-		"stale lock":        {func(b *bundle) { b.write("lock.json", strings.Replace(b.read("lock.json"), "Answers", "Answers!", 1)) }, nil, "run make lock"},
-		"lock key":          {func(b *bundle) { b.write("lock.json", `{"version":1,"servers":{},"x":1}`) }, nil, `unknown field "x"`},
+		"stale lock":        {func(b *bundle) { b.write("lock.json", strings.Replace(b.read("lock.json"), "Answers", "Answers!", 1)) }, nil, "lock.json:5: alpha_ask: the definition is not the one that its sha256 stands for; run make lock"},
+		"lock key":          {func(b *bundle) { b.write("lock.json", `{"version":1,"servers":{},"x":1}`) }, nil, `lock.json:1: /x: unknown object member name; run make lock`},
 		"lock version":      {func(b *bundle) { b.write("lock.json", `{"version":2}`) }, nil, "version is 2"},
-		"no lock":           {func(b *bundle) { _ = os.Remove(filepath.Join(b.dir, "lock.json")) }, nil, "reading the lock"},
+		"no lock":           {func(b *bundle) { _ = os.Remove(filepath.Join(b.dir, "lock.json")) }, nil, "lock.json: no such file"},
 		"unlocked server":   {nil, []string{"--upstream", "gamma=unix:///tmp/g"}, "no server of that name"},
 		"upstream over TCP": {nil, []string{"--upstream", "gamma=tcp://127.0.0.1:1"}, ""},
 		"upstream twice":    {nil, []string{"--upstream", "alpha=unix:///tmp/g"}, ""},
@@ -478,38 +479,6 @@ func (b *bundle) read(name string) string {
 		b.t.Fatal(err)
 	}
 	return string(data)
-}
-
-func TestCheckConfig(t *testing.T) {
-	b := newBundle(t)
-	args := []string{"check-config", "--policy", filepath.Join(b.dir, "policy.yaml"), "--lock", filepath.Join(b.dir, "lock.json")}
-	var out bytes.Buffer
-	if code := program().Run(t.Context(), args, os.Stdin, &out, &out); code != 0 || out.String() != "1 agents, 4 locked tools\n" {
-		t.Errorf("%d %s", code, &out)
-	}
-	b.write("policy.yaml", strings.Replace(testPolicy, "alpha_ask", "alpha_aks", 1))
-	out.Reset()
-	if code := program().Run(t.Context(), args, os.Stdin, &out, &out); code != 1 || !strings.Contains(out.String(), "policy.yaml:5: ") {
-		t.Errorf("%d %s", code, &out)
-	}
-}
-
-func FuzzLock(f *testing.F) {
-	f.Add([]byte(`{"version":1,"servers":{"a":{"b":{"sha256":"x","definition":{"name":"b","inputSchema":{},"annotations":{"readOnlyHint":true,"destructiveHint":false,"idempotentHint":true,"openWorldHint":false}}}}}}`))
-	f.Add([]byte(`{"version":1,"servers":{}}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		lock, err := parseLock(data)
-		if err != nil {
-			return
-		}
-		again, err := json.Marshal(lock)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := parseLock(again); err != nil {
-			t.Errorf("%s is a lock, and %s is not: %v", data, again, err)
-		}
-	})
 }
 
 // Conditions and limits, by a client: what is refused says why, is recorded with the entry that decided, and counts

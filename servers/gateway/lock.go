@@ -15,6 +15,9 @@ import (
 	"slices"
 	"strings"
 
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/limit"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpserver"
 )
@@ -38,43 +41,79 @@ type lockedTool struct {
 func readLock(path string) (*lockFile, error) {
 	data, err := readFile(path, maxLock)
 	if err != nil {
-		return nil, fmt.Errorf("reading the lock: %w", err)
+		return nil, err
 	}
-	lock, err := parseLock(data)
-	if err != nil {
-		return nil, fmt.Errorf("reading the lock: %s: %w", path, err)
-	}
-	return lock, nil
+	return parseLock(path, data)
 }
 
-func parseLock(data []byte) (*lockFile, error) {
+// parseLock reads data, the content of the file at path. Its errors read "path:line: what is wrong", one a line.
+func parseLock(path string, data []byte) (*lockFile, error) {
 	var lock lockFile
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&lock); err != nil {
-		return nil, fmt.Errorf("byte %d: %w", dec.InputOffset(), err)
+	if err := jsonv2.Unmarshal(data, &lock, jsonv2.RejectUnknownMembers(true)); err != nil {
+		return nil, locatedJSON(path, data, err)
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("byte %d: more than one JSON value", dec.InputOffset())
+	var errs []error
+	problem := func(pointer jsontext.Pointer, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s:%d: %w", path, lineOf(data, pointer), fmt.Errorf(format, args...)))
 	}
 	if lock.Version != lockVersion {
-		return nil, fmt.Errorf("version is %d; this gateway reads version %d", lock.Version, lockVersion)
+		problem("/version", "version is %d; this gateway reads version %d", lock.Version, lockVersion)
 	}
-	for server, tools := range lock.Servers {
+	servers := jsontext.Pointer("/servers")
+	for _, server := range sortedKeys(lock.Servers) {
 		if !serverName.MatchString(server) {
-			return nil, fmt.Errorf("server %q: want lower-case letters and digits", server)
+			problem(servers.AppendToken(server), "server %q: want lower-case letters and digits", server)
 		}
-		for name, tool := range tools {
-			digest, err := tool.Definition.Digest()
-			if err != nil {
-				return nil, fmt.Errorf("%s_%s: %w", server, name, err)
-			}
-			if digest != tool.SHA256 || name != tool.Definition.Name {
-				return nil, fmt.Errorf("%s_%s: the definition is not the one that its sha256 stands for; run make lock and review what it changes", server, name)
+		for _, name := range sortedKeys(lock.Servers[server]) {
+			if err := lock.Servers[server][name].check(server, name); err != nil {
+				problem(servers.AppendToken(server).AppendToken(name), "%s_%s: %w", server, name, err)
 			}
 		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
 	}
 	return &lock, nil
+}
+
+// check says what stands against serving the tool of that name.
+func (t lockedTool) check(server, name string) error {
+	digest, err := t.Definition.Digest()
+	if err != nil {
+		return err
+	}
+	if digest != t.SHA256 || name != t.Definition.Name {
+		return errors.New("the definition is not the one that its sha256 stands for; run make lock and review what it changes")
+	}
+	return forwarded(server, t.Definition, noCall).Check()
+}
+
+// locatedJSON is an error of the JSON library in the form of our own.
+func locatedJSON(path string, data []byte, err error) error {
+	if syntax, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		return fmt.Errorf("%s:%d: %w; run make lock", path, 1+bytes.Count(data[:syntax.ByteOffset], []byte("\n")), syntax.Err)
+	}
+	if semantic, ok := errors.AsType[*jsonv2.SemanticError](err); ok {
+		what := fmt.Sprintf("%s is no %s", semantic.JSONKind, semantic.GoType)
+		if semantic.Err != nil {
+			what = semantic.Err.Error()
+		}
+		return fmt.Errorf("%s:%d: %s: %s; run make lock", path, lineOf(data, semantic.JSONPointer), semantic.JSONPointer, what)
+	}
+	return fmt.Errorf("%s: %w", path, err)
+}
+
+// lineOf is the line of data, which is JSON as far as that, on which the member at pointer begins.
+func lineOf(data []byte, pointer jsontext.Pointer) int {
+	dec := jsontext.NewDecoder(bytes.NewReader(data))
+	for {
+		if _, err := dec.ReadToken(); err != nil {
+			return 1
+		}
+		if dec.StackPointer() == pointer {
+			return 1 + bytes.Count(data[:dec.InputOffset()], []byte("\n"))
+		}
+	}
 }
 
 // tools are the input schemas of all tools, by the names under which agents know them.
@@ -97,41 +136,6 @@ func (l *lockFile) definition(name string) (mcpserver.Definition, bool) {
 
 func agentToolName(server, tool string) string { return server + "_" + tool }
 
-// difference says how a server's definitions differ from the locked ones; empty if they do not.
-func difference(locked map[string]lockedTool, raw []json.RawMessage) string {
-	var differences []string
-	seen := map[string]bool{}
-	for _, data := range raw {
-		var d mcpserver.Definition
-		if err := json.Unmarshal(data, &d); err != nil {
-			differences = append(differences, err.Error())
-			continue
-		}
-		digest, err := d.Digest()
-		if err != nil {
-			differences = append(differences, err.Error())
-			continue
-		}
-		want, ok := locked[d.Name]
-		switch {
-		case seen[d.Name]:
-			differences = append(differences, fmt.Sprintf("%s is there twice", d.Name))
-		case !ok:
-			differences = append(differences, fmt.Sprintf("%s is new", d.Name))
-		case digest != want.SHA256:
-			differences = append(differences, fmt.Sprintf("%s is %s, not %s", d.Name, digest, want.SHA256))
-		}
-		seen[d.Name] = true
-	}
-	for name := range locked {
-		if !seen[name] {
-			differences = append(differences, name+" is gone")
-		}
-	}
-	slices.Sort(differences)
-	return strings.Join(differences, "; ")
-}
-
 // lockCommand writes a lock file of what servers' tools subcommands printed.
 func lockCommand(_ context.Context, args []string, stdout, stderr io.Writer) error {
 	set := flag.NewFlagSet("gateway lock", flag.ContinueOnError)
@@ -148,22 +152,16 @@ func lockCommand(_ context.Context, args []string, stdout, stderr io.Writer) err
 	}
 	lock := lockFile{Version: lockVersion, Servers: map[string]map[string]lockedTool{}}
 	for _, path := range set.Args() {
-		server, _ := strings.CutSuffix(filepath.Base(path), ".json")
-		data, err := readFile(path, maxLock)
+		server, definitions, err := readDefinitions(path)
 		if err != nil {
 			return err
 		}
-		var definitions []mcpserver.Definition
-		if err := json.Unmarshal(data, &definitions); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+		if lock.Servers[server] != nil {
+			return fmt.Errorf("%s: %s is named twice", path, server)
 		}
-		tools := map[string]lockedTool{}
-		for _, d := range definitions {
-			digest, err := d.Digest()
-			if err != nil {
-				return fmt.Errorf("%s: %w", path, err)
-			}
-			tools[d.Name] = lockedTool{SHA256: digest, Definition: d}
+		tools, err := lockTools(definitions)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
 		}
 		lock.Servers[server] = tools
 	}
@@ -171,6 +169,42 @@ func lockCommand(_ context.Context, args []string, stdout, stderr io.Writer) err
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	return enc.Encode(lock)
+}
+
+// readDefinitions reads what a server's tools command printed into the file at path, SERVER.json.
+func readDefinitions(path string) (server string, definitions []json.RawMessage, err error) {
+	server, isJSON := strings.CutSuffix(filepath.Base(path), ".json")
+	if !isJSON || !serverName.MatchString(server) {
+		return "", nil, fmt.Errorf("%s: want SERVER.json: the name of the server in lower-case letters and digits, and what SERVER tools printed", path)
+	}
+	data, err := readFile(path, maxLock)
+	if err != nil {
+		return "", nil, err
+	}
+	if err := json.Unmarshal(data, &definitions); err != nil {
+		return "", nil, fmt.Errorf("%s: want the list of definitions that %s tools prints: %w", path, server, err)
+	}
+	return server, definitions, nil
+}
+
+// lockTools takes the definitions of one server for reviewed.
+func lockTools(definitions []json.RawMessage) (map[string]lockedTool, error) {
+	tools := map[string]lockedTool{}
+	for _, data := range definitions {
+		var d mcpserver.Definition
+		if err := json.Unmarshal(data, &d); err != nil {
+			return nil, err
+		}
+		digest, err := d.Digest()
+		if err != nil {
+			return nil, err
+		}
+		if _, twice := tools[d.Name]; twice {
+			return nil, fmt.Errorf("tool %q is there twice", d.Name)
+		}
+		tools[d.Name] = lockedTool{SHA256: digest, Definition: d}
+	}
+	return tools, nil
 }
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

@@ -23,6 +23,7 @@ func program() mcpserver.Program {
 		Needs:   g.needs,
 		Commands: map[string]func(context.Context, []string, io.Writer, io.Writer) error{
 			"lock":         lockCommand,
+			"diff":         diffCommand,
 			"policy":       policyCommand,
 			"agents":       agentsCommand,
 			"audit":        auditCommand,

@@ -1,13 +1,14 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -24,11 +25,12 @@ const (
 	maxAgents     = 1000
 )
 
-// Why a call is refused, for the record; the last two are how such a reason begins.
+// Why a call is refused, for the record; all but the first are how such a reason begins.
 const (
-	reasonNotGranted = "not granted"
-	reasonCondition  = "the condition of "
-	reasonOverBudget = "over budget: "
+	reasonNotGranted  = "not granted"
+	reasonCondition   = "the condition of "
+	reasonOverBudget  = "over budget: "
+	reasonQuarantined = "quarantined, its definitions are not the locked ones: "
 )
 
 // Names of servers and agents; they stand in tool names, file names and records.
@@ -40,11 +42,13 @@ var (
 
 // policyFile is the grammar of agents/policy.yaml.
 type policyFile struct {
-	Version int                  `yaml:"version"`
+	Version count                `yaml:"version"`
 	Agents  map[string]agentFile `yaml:"agents"`
 }
 
 type agentFile struct {
+	line int // of its name
+
 	Identity struct {
 		Token scalar `yaml:"token"`
 	} `yaml:"identity"`
@@ -96,35 +100,62 @@ type grant struct {
 func readPolicy(path string, lock *lockFile) (*policy, error) {
 	file, err := readPolicyFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("reading the policy: %w", err)
+		return nil, err
 	}
 	return newPolicy(path, file, lock.tools())
 }
 
 func readPolicyFile(path string) (policyFile, error) {
-	file, err := os.Open(path) //nolint:gosec // the operator's own path
+	data, err := readFile(path, maxPolicy)
 	if err != nil {
 		return policyFile{}, err
 	}
-	defer func() { _ = file.Close() }()
-	return decodePolicy(path, file)
+	return decodePolicy(path, data)
 }
 
-func decodePolicy(path string, r io.Reader) (policyFile, error) {
+func decodePolicy(path string, data []byte) (policyFile, error) {
 	var file policyFile
-	if err := strictyaml.Decode(path, r, maxPolicy, &file); err != nil {
+	if err := strictyaml.Decode(path, bytes.NewReader(data), maxPolicy, &file); err != nil {
 		return policyFile{}, err
 	}
-	if file.Version != policyVersion {
-		return policyFile{}, fmt.Errorf("%s: version is %d; this gateway reads version %d", path, file.Version, policyVersion)
+	if err := checkVersion(path, file.Version); err != nil {
+		return policyFile{}, err
+	}
+	for name, line := range agentLines(data) {
+		if a, ok := file.Agents[name]; ok {
+			a.line = line
+			file.Agents[name] = a
+		}
 	}
 	return file, nil
+}
+
+func checkVersion(path string, version count) error {
+	if version.value != policyVersion {
+		return fmt.Errorf("%s:%d: version is %d; this gateway reads version %d", path, max(version.line, 1), version.value, policyVersion)
+	}
+	return nil
+}
+
+// agentLines finds the lines of the agents' names, which a map does not keep.
+func agentLines(data []byte) map[string]int {
+	var file struct {
+		Agents yaml.Node `yaml:"agents"`
+	}
+	lines := map[string]int{}
+	if yaml.Unmarshal(data, &file) != nil || file.Agents.Kind != yaml.MappingNode {
+		return lines // an alias or a merge: its agents go without
+	}
+	for i := 0; i+1 < len(file.Agents.Content); i += 2 {
+		lines[file.Agents.Content[i].Value] = file.Agents.Content[i].Line
+	}
+	return lines
 }
 
 // newPolicy checks file against tools, which are the input schemas of all locked tools by name.
 func newPolicy(path string, file policyFile, tools map[string]json.RawMessage) (*policy, error) {
 	if len(file.Agents) == 0 || len(file.Agents) > maxAgents {
-		return nil, fmt.Errorf("%s: agents has %d entries; it needs 1 to %d", path, len(file.Agents), maxAgents)
+		return nil, fmt.Errorf("%s:%d: agents has %d entries; it needs 1 to %d", path, file.Version.line, len(file.Agents), maxAgents)
 	}
 	p := &policy{path: path, agents: map[string]*agent{}, byToken: map[string]string{}}
 	var errs []error
@@ -134,7 +165,7 @@ func newPolicy(path string, file policyFile, tools map[string]json.RawMessage) (
 			errs = append(errs, fmt.Errorf("%s:%d: agent %s: %w", path, problem.line, name, problem.err))
 		}
 		if other, taken := p.byToken[a.token]; taken && a.token != "" {
-			errs = append(errs, fmt.Errorf("%s:%d: agent %s: token %s is already the identity of %s",
+			errs = append(errs, fmt.Errorf("%s:%d: agent %s: token %s is already the identity of %s; each agent needs its own",
 				path, file.Agents[name].Identity.Token.line, name, a.token, other))
 		}
 		p.agents[name], p.byToken[a.token] = a, name
@@ -150,7 +181,7 @@ type problem struct {
 func parseAgent(name string, file agentFile, tools map[string]json.RawMessage) (*agent, []problem) {
 	var problems []problem
 	add := func(line int, format string, args ...any) {
-		problems = append(problems, problem{line, fmt.Errorf(format, args...)})
+		problems = append(problems, problem{cmp.Or(line, file.line), fmt.Errorf(format, args...)})
 	}
 	limits := func(file limitsFile) *budget {
 		for _, found := range file.problems() {
@@ -169,13 +200,13 @@ func parseAgent(name string, file agentFile, tools map[string]json.RawMessage) (
 	for _, entry := range file.Allow {
 		text := entry.Tool.value
 		prefix, glob := strings.CutSuffix(text, "*")
-		g := &grant{tool: prefix, glob: glob, line: entry.Tool.line, budget: limits(entry.Limits)}
+		g := &grant{tool: prefix, glob: glob, line: cmp.Or(entry.Tool.line, entry.When.line, file.line), budget: limits(entry.Limits)}
 		matched := slices.DeleteFunc(sortedKeys(tools), func(tool string) bool { return !g.covers(tool) })
 		switch {
 		case !toolGrant.MatchString(text):
-			add(entry.Tool.line, "tool %q: want SERVER_TOOL, or a prefix of such names with a trailing *", text)
+			add(g.line, "tool %q: want SERVER_TOOL, or a prefix of such names with a trailing *", text)
 		case len(matched) == 0:
-			add(entry.Tool.line, "tool %q: the lock file has no such tool", text)
+			add(g.line, "tool %q: the lock file has no such tool; correct the name, or write the lock anew with make lock", text)
 		}
 		if entry.When.line > 0 {
 			g.when = map[string]*condition{}
@@ -279,20 +310,4 @@ func readConfig(policyPath, lockPath string) (*lockFile, *policy, error) {
 	}
 	p, err := readPolicy(policyPath, lock)
 	return lock, p, err
-}
-
-// checkConfigCommand reads policy and lock, and says what is wrong with them.
-func checkConfigCommand(_ context.Context, args []string, stdout, stderr io.Writer) error {
-	set := flag.NewFlagSet("gateway check-config", flag.ContinueOnError)
-	set.SetOutput(stderr)
-	policyPath, lockPath := configFlags(set)
-	if err := set.Parse(args); err != nil {
-		return err
-	}
-	lock, p, err := readConfig(*policyPath, *lockPath)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(stdout, "%d agents, %d locked tools\n", len(p.agents), len(lock.tools()))
-	return err
 }

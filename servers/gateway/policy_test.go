@@ -74,17 +74,18 @@ func TestPolicyMistakes(t *testing.T) {
 		"unknown variable":    {withCondition("dockerhub_list_tags", "principal == 'a'"), "undeclared reference to 'principal'"},
 		"long condition":      {withCondition("dockerhub_list_tags", "agent == '"+strings.Repeat("x", maxCondition)+"'"), "more than 4096"},
 		"agent twice":         {"version: 1\nagents:\n  a: {identity: {token: a}}\n  a: {identity: {token: b}}\n", "p.yaml:4: "},
-		"no identity":         {"version: 1\nagents:\n  a: {allow: []}\n", "agent a: identity: {token: NAME}"},
+		"no identity":         {"version: 1\nagents:\n  a: {allow: []}\n", "p.yaml:3: agent a: identity: {token: NAME}"},
 		"token path":          {"version: 1\nagents:\n  a: {identity: {token: ../a}}\n", "p.yaml:3: agent a: identity"},
 		"shared token":        {"version: 1\nagents:\n  a: {identity: {token: x}}\n  b: {identity: {token: x}}\n", "p.yaml:4: agent b: token x is already the identity of a"},
 		"bad agent name":      {"version: 1\nagents:\n  \"a b\": {identity: {token: x}}\n", "p.yaml:3: agent a b: a name has"},
 		"unknown tool":        {"version: 1\nagents:\n  a:\n    identity: {token: a}\n    allow:\n      - tool: dockerhub_nope\n", "p.yaml:6: agent a: tool \"dockerhub_nope\": the lock file has no such tool"},
 		"glob of nothing":     {"version: 1\nagents:\n  a:\n    identity: {token: a}\n    allow:\n      - tool: nope_*\n", "p.yaml:6: "},
+		"entry of nothing":    {"version: 1\nagents:\n  a:\n    identity: {token: a}\n    allow:\n      - {limits: {}}\n", "p.yaml:3: agent a: tool \"\": want SERVER_TOOL"},
 		"everything":          {"version: 1\nagents:\n  a:\n    identity: {token: a}\n    allow:\n      - tool: '*'\n", "p.yaml:6: agent a: tool \"*\": want SERVER_TOOL"},
 		"star in the middle":  {"version: 1\nagents:\n  a:\n    identity: {token: a}\n    allow:\n      - tool: docker*_tags\n", "p.yaml:6: "},
-		"version":             {"version: 2\nagents: {}\n", "version is 2"},
-		"no version":          {"agents: {}\n", "version is 0"},
-		"no agents":           {"version: 1\n", "agents has 0 entries"},
+		"version":             {"# ours\nversion: 2\nagents: {}\n", "p.yaml:2: version is 2; this gateway reads version 1"},
+		"no version":          {"agents: {}\n", "p.yaml:1: version is 0"},
+		"no agents":           {"version: 1\n", "p.yaml:1: agents has 0 entries; it needs 1 to 1000"},
 		"two documents":       {"version: 1\n---\nversion: 1\n", "a second document"},
 		"list for a map":      {"version: 1\nagents: []\n", "p.yaml:2: "},
 		"map for a tool name": {"version: 1\nagents:\n  a:\n    identity: {token: a}\n    allow:\n      - tool: {x: y}\n", "p.yaml:6: "},
@@ -172,45 +173,6 @@ agents:
 	}
 }
 
-// A condition that compiles gives an answer or an error on any JSON, and never panics; what fails never holds.
-func FuzzCondition(f *testing.F) {
-	f.Add(`args.repository == "x"`, `{"repository":"x"}`)
-	f.Add(`args.names.all(n, n.matches("^[a-z]+$"))`, `{"names":["a",null,1,{}]}`)
-	f.Add(`args.filter.sizes.exists(s, s.bytes > args.limit)`, `{"filter":{"sizes":[{"bytes":1e308}]},"limit":-1}`)
-	f.Add(`dyn(args) == {}`, `{"any":[1e-400]}`)
-	schema := testTools()["dockerhub_list_tags"]
-	f.Fuzz(func(t *testing.T, when, args string) {
-		c, err := newCondition(when, "dockerhub_list_tags", schema)
-		if err != nil {
-			return
-		}
-		if holds, err := c.holds(t.Context(), "a", "dockerhub_list_tags", json.RawMessage(args)); err != nil && holds {
-			t.Errorf("%s over %s holds and fails: %v", when, args, err)
-		}
-	})
-}
-
-func FuzzPolicy(f *testing.F) {
-	f.Add("version: 1\nagents:\n  a:\n    identity: {token: a}\n    allow: [{tool: dockerhub_*}]\n")
-	f.Add("version: 1\nagents: {a: &a {identity: {token: b}}, c: *a}\n")
-	f.Fuzz(func(t *testing.T, in string) {
-		p, err := parsePolicy(in)
-		if err != nil {
-			return
-		}
-		for name := range p.agents {
-			for _, tool := range append(sortedKeys(testTools()), "other_tool") {
-				if p.grants(name, tool) && tool == "other_tool" {
-					t.Errorf("%s may call a tool that is not locked", name)
-				}
-			}
-		}
-		if p.grants("", "dockerhub_list_tags") {
-			t.Error("nobody may call something")
-		}
-	})
-}
-
 // testTools are four tools; dockerhub_list_tags has one argument of each type.
 func testTools() map[string]json.RawMessage {
 	plain := json.RawMessage(`{"type":"object","properties":{"repository":{"type":"string","maxLength":64}}}`)
@@ -228,7 +190,7 @@ func testTools() map[string]json.RawMessage {
 }
 
 func parsePolicy(text string) (*policy, error) {
-	file, err := decodePolicy("p.yaml", strings.NewReader(text))
+	file, err := decodePolicy("p.yaml", []byte(text))
 	if err != nil {
 		return nil, err
 	}

@@ -1,13 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"os"
 
 	"go.yaml.in/yaml/v3"
 
@@ -16,7 +16,7 @@ import (
 
 // tableFile is the grammar of a decision table: what a policy is expected to decide, row by row.
 type tableFile struct {
-	Version int   `yaml:"version"`
+	Version count `yaml:"version"`
 	Rows    []row `yaml:"decisions"`
 }
 
@@ -124,24 +124,27 @@ func (r row) decide(ctx context.Context, lock *lockFile, p *policy) (got expecta
 }
 
 func readTable(path string) (tableFile, error) {
-	file, err := os.Open(path) //nolint:gosec // the operator's own path
+	data, err := readFile(path, maxPolicy)
 	if err != nil {
 		return tableFile{}, err
 	}
-	defer func() { _ = file.Close() }()
+	return decodeTable(path, data)
+}
+
+func decodeTable(path string, data []byte) (tableFile, error) {
 	var table tableFile
-	if err := strictyaml.Decode(path, file, maxPolicy, &table); err != nil {
+	if err := strictyaml.Decode(path, bytes.NewReader(data), maxPolicy, &table); err != nil {
 		return tableFile{}, err
 	}
-	switch {
-	case table.Version != policyVersion:
-		return tableFile{}, fmt.Errorf("%s: version is %d; this gateway reads version %d", path, table.Version, policyVersion)
-	case len(table.Rows) == 0:
-		return tableFile{}, fmt.Errorf("%s: no decisions: a table without rows shows nothing", path)
+	if err := checkVersion(path, table.Version); err != nil {
+		return tableFile{}, err
+	}
+	if len(table.Rows) == 0 {
+		return tableFile{}, fmt.Errorf("%s:%d: no decisions: a table without rows shows nothing", path, table.Version.line)
 	}
 	for i, row := range table.Rows {
 		if row.Agent.value == "" || row.Tool.value == "" || row.Expect == "" {
-			return tableFile{}, fmt.Errorf("%s:%d: row %d: agent, tool and expect are needed", path, max(row.Agent.line, row.Tool.line), i+1)
+			return tableFile{}, fmt.Errorf("%s:%d: row %d: agent, tool and expect are needed", path, max(row.Agent.line, row.Tool.line, table.Version.line), i+1)
 		}
 	}
 	return table, nil

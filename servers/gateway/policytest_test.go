@@ -35,7 +35,7 @@ func TestPolicyTestCommand(t *testing.T) {
 		{"version: 1\ndecisions:\n  - {agent: policy-gate, tool: dockerhub_get_tag, expect: maybe}\n", 1, `t.yaml:3: expect is "maybe"`},
 		{"version: 1\ndecisions:\n  - {agent: policy-gate, tool: dockerhub_get_tag}\n", 1, "t.yaml:3: row 1: agent, tool and expect are needed"},
 		{"version: 1\ndecisions:\n  - {agent: policy-gate, tol: x, expect: deny}\n", 1, "t.yaml:3: unknown key tol"},
-		{"version: 1\ndecisions: []\n", 1, "a table without rows shows nothing"},
+		{"version: 1\ndecisions: []\n", 1, "t.yaml:1: no decisions: a table without rows shows nothing"},
 	} {
 		path := filepath.Join(t.TempDir(), "t.yaml")
 		if err := os.WriteFile(path, []byte(tc.table), 0o600); err != nil {

@@ -49,9 +49,6 @@ type upstream struct {
 	timeouts int   // in a row
 }
 
-// errQuarantined is wrapped by errors about definitions that are not the locked ones.
-var errQuarantined = errors.New("quarantined")
-
 func newUpstream(name string, address listen.Address, locked map[string]lockedTool, logger *slog.Logger) *upstream {
 	u := &upstream{
 		name: name, address: address, locked: locked, lost: make(chan struct{}, 1),
@@ -69,15 +66,20 @@ func newUpstream(name string, address listen.Address, locked map[string]lockedTo
 
 // tool is the locked tool of that name, forwarded, as agents know it.
 func (u *upstream) tool(name string) mcpserver.Tool {
-	definition := u.locked[name].Definition
-	definition.Name = agentToolName(u.name, name)
-	return mcpserver.Tool{
-		Definition: definition,
-		Server:     u.name,
-		Call: func(ctx context.Context, args json.RawMessage) (mcpserver.Result, error) {
-			return u.call(ctx, name, args)
-		},
-	}
+	return forwarded(u.name, u.locked[name].Definition, func(ctx context.Context, args json.RawMessage) (mcpserver.Result, error) {
+		return u.call(ctx, name, args)
+	})
+}
+
+// forwarded is a tool of a server as agents know it.
+func forwarded(server string, definition mcpserver.Definition, call func(context.Context, json.RawMessage) (mcpserver.Result, error)) mcpserver.Tool {
+	definition.Name = agentToolName(server, definition.Name)
+	return mcpserver.Tool{Definition: definition, Server: server, Call: call}
+}
+
+// noCall stands for the way to a server where a tool is only checked.
+func noCall(context.Context, json.RawMessage) (mcpserver.Result, error) {
+	return mcpserver.Result{}, errors.New("this tool is not to be called")
 }
 
 func (u *upstream) call(ctx context.Context, tool string, args json.RawMessage) (mcpserver.Result, error) {
@@ -151,8 +153,7 @@ func forwardedError(result mcpclient.CallResult) *mcpserver.Error {
 
 // logged is an error's text, cut: an upstream may have written it.
 func logged(err error) string {
-	text := err.Error()
-	return strings.ToValidUTF8(text[:min(len(text), maxLogged)], "")
+	return head(err.Error(), maxLogged)
 }
 
 // dial connects and holds what the server says of itself against the lock.
@@ -211,8 +212,8 @@ func (u *upstream) verify(ctx context.Context, conn net.Conn) error {
 }
 
 func (u *upstream) check(definitions []json.RawMessage) error {
-	if diff := difference(u.locked, definitions); diff != "" {
-		return fmt.Errorf("%w: %s", errQuarantined, diff)
+	if d := compare(u.locked, definitions); !d.empty() {
+		return quarantine{d}
 	}
 	return nil
 }
@@ -221,7 +222,9 @@ func (u *upstream) check(definitions []json.RawMessage) error {
 func (u *upstream) note(ctx context.Context, err error) {
 	u.mu.Lock()
 	before := u.broken
-	if err == nil || errors.Is(err, errQuarantined) || !errors.Is(before, errQuarantined) {
+	_, wasQuarantined := errors.AsType[quarantine](before)
+	quarantined, isQuarantined := errors.AsType[quarantine](err)
+	if err == nil || isQuarantined || !wasQuarantined {
 		u.broken = err // hanging up is no way out of quarantine
 	}
 	if err == nil {
@@ -232,8 +235,9 @@ func (u *upstream) note(ctx context.Context, err error) {
 	case err == nil && before != nil:
 		u.logger.LogAttrs(ctx, slog.LevelInfo, "serves what is locked again")
 	case err == nil || before != nil && before.Error() == err.Error():
-	case errors.Is(err, errQuarantined):
-		u.logger.LogAttrs(ctx, slog.LevelError, "its tools are withdrawn: the definitions are not the locked ones", slog.String("difference", logged(err)))
+	case isQuarantined:
+		u.logger.LogAttrs(ctx, slog.LevelError, "its tools are withdrawn: the definitions are not the locked ones",
+			slog.Any("difference", quarantined.changes), slog.Int("more", quarantined.more))
 	default:
 		u.logger.LogAttrs(ctx, slog.LevelWarn, "cannot be reached", slog.String("error", logged(err)))
 	}
@@ -246,7 +250,11 @@ func (u *upstream) state() error {
 	return u.broken
 }
 
-func (u *upstream) quarantined() bool { return errors.Is(u.state(), errQuarantined) }
+// quarantined returns how the server's definitions differ from the locked ones; nil if it is not known that they do.
+func (u *upstream) quarantined() *difference {
+	q, _ := errors.AsType[quarantine](u.state())
+	return q.difference
+}
 
 // watch looks at the server now and then, so that a changed or dead one is known before somebody calls it, and is the
 // only one to try again when it is lost: at once, and then ever more rarely.

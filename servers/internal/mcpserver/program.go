@@ -65,6 +65,17 @@ const (
 // errUsage is wrapped by errors that a look at the usage text would mend; flag has printed them already.
 var errUsage = errors.New("usage")
 
+// ExitError is an error of a command whose exit code tells more than that it failed.
+type ExitError struct {
+	Code int
+	Err  error
+}
+
+func (e *ExitError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the error itself.
+func (e *ExitError) Unwrap() error { return e.Err }
+
 // Main is the whole life of a server's process.
 func Main(p Program) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -75,7 +86,7 @@ func Main(p Program) {
 }
 
 // Run is Main without the process, which it neither confines nor judges: it returns the exit code, 0 for done, 1 for a
-// failure that stderr tells, 2 for a wrong command line. It serves until ctx ends.
+// failure that stderr tells, 2 for a wrong command line, and what an [ExitError] says. It serves until ctx ends.
 func (p Program) Run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.Writer) int {
 	command := "serve"
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
@@ -110,6 +121,9 @@ func (p Program) Run(ctx context.Context, args []string, stdin *os.File, stdout,
 		return exitUsage
 	default:
 		_, _ = fmt.Fprintf(stderr, "%s: %v\n", p.Name, err)
+		if exit, ok := errors.AsType[*ExitError](err); ok {
+			return exit.Code
+		}
 		return exitError
 	}
 }

@@ -58,20 +58,32 @@ func openTokens(dir string, holders []string, logger *slog.Logger) (*tokens, err
 		return nil, fmt.Errorf("reading tokens: %w", err)
 	}
 	t.state = state
+	var errs []error
 	for _, holder := range holders {
 		if len(t.byHolder[holder]) > 0 {
 			continue
 		}
 		path := filepath.Join(dir, holder+tokenSuffix)
 		if _, err := os.Stat(path); err != nil {
-			return nil, fmt.Errorf("reading tokens: %s has no token: %w; make secrets makes it", holder, err)
+			errs = append(errs, fmt.Errorf("reading tokens: %s has no token: %w; make secrets makes it", holder, err))
+			continue
 		}
 		logger.LogAttrs(context.Background(), slog.LevelWarn, "a holder has no token: all are revoked", slog.String("holder", holder), slog.String("file", path))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
 	}
 	if len(holders) == 0 && len(t.accepted()) == 0 {
 		return nil, fmt.Errorf("reading tokens: %s has none; each holder needs a file NAME%s with the SHA-256 of its token", dir, tokenSuffix)
 	}
 	return t, nil
+}
+
+// CheckTokens reads the tokens folder dir as a server does at start, and says what would stop it: a file that is wrong,
+// or one of holders without a file.
+func CheckTokens(dir string, holders []string) error {
+	_, err := openTokens(dir, holders, slog.New(slog.DiscardHandler))
+	return err
 }
 
 func (t *tokens) accepted() []acceptedToken {

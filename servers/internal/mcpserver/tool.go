@@ -136,6 +136,12 @@ type Tool struct {
 	err error // why Typed could not make this tool; stops start-up
 }
 
+// Check says why a server with this tool would not start.
+func (t Tool) Check() error {
+	_, err := prepare(t)
+	return err
+}
+
 func (t Tool) timeout() time.Duration { return cmp.Or(t.Timeout, callTimeout) }
 
 // Result is what a tool answers: one JSON object that its output schema describes.

@@ -314,19 +314,12 @@ func (sc *scan) apply(f *format, n *name, v value) (hit, bool) {
 	return hit{v.from, v.to, f}, true
 }
 
-// openEnd returns where a value whose quote never closes ends at the latest: before a blank, or before an escaped line
-// break after which something with a name of its own begins.
+// openEnd returns where a value whose quote never closes ends at the latest: before a blank or an escaped line break.
+// What follows is looked at on its own, and may be a secret by another name.
 func openEnd(s string) int {
-	for i := 0; i < len(s); i++ {
-		switch {
-		case isBlank(s[i]):
+	for i := range len(s) {
+		if isBlank(s[i]) || s[i] == '\\' && i+1 < len(s) && strings.IndexByte(breaks, s[i+1]) >= 0 {
 			return i
-		case s[i] == '\\':
-			rest := afterBreaks(s[i:])
-			if len(rest) < len(s)-i && startsPair(rest) {
-				return i
-			}
-			i = len(s) - len(strings.TrimLeft(rest, `\`)) - 1 // all at once: a hostile text may have nothing else
 		}
 	}
 	return len(s)
