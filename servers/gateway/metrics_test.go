@@ -14,13 +14,16 @@ import (
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/audit"
 )
 
-func (b *bundle) scrape() string {
+func (b *bundle) scrape() string { return b.operator("/metrics") }
+
+// operator asks at the operator's socket.
+func (b *bundle) operator(path string) string {
 	b.t.Helper()
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", b.socket("metrics"))
 	}}
 	defer transport.CloseIdleConnections()
-	response, err := (&http.Client{Transport: transport}).Get("http://localhost/metrics")
+	response, err := (&http.Client{Transport: transport}).Get("http://localhost" + path)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -38,6 +41,16 @@ func wantSeries(t *testing.T, text string, want ...string) {
 		if !strings.Contains(text, "\nbulkhead_gateway_"+line+"\n") {
 			t.Errorf("no %s in\n%s", line, text)
 		}
+	}
+}
+
+// The newest checkpoint is served beside the metrics, for who keeps it elsewhere, and is the one on disk.
+func TestCheckpointIsServed(t *testing.T) {
+	b := newBundle(t)
+	b.start("gateway", program(), append(b.gatewayArgs(), "--metrics", "unix://"+b.socket("metrics"))...)
+	served := b.operator("/checkpoint")
+	if kept, code := b.audit("checkpoint", "--key", b.key()); code != 0 || served != kept || !strings.HasPrefix(served, "example.com/test\n1\n") {
+		t.Errorf("%q is served, %q is on disk (%d)", served, kept, code)
 	}
 }
 
