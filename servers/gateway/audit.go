@@ -36,10 +36,11 @@ type auditVerb struct {
 // auditCommand reads the log, verifies it, and makes its key.
 func auditCommand(_ context.Context, args []string, stdout, stderr io.Writer) error {
 	verbs := auditVerbs()
-	usage := "usage:\n"
+	lines := []string{"usage:"}
 	for _, name := range sortedKeys(verbs) {
-		usage += "  gateway audit " + strings.TrimSpace(name+" "+verbs[name].usage) + "\n"
+		lines = append(lines, "  gateway audit "+strings.TrimSpace(name+" "+verbs[name].usage))
 	}
+	usage := strings.Join(lines, "\n")
 	if len(args) == 0 {
 		return errors.New(usage)
 	}

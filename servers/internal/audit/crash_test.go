@@ -91,8 +91,8 @@ func lost(folder files, verifier note.Verifier, acknowledged map[string]bool) er
 
 // crash cuts the power at an operation while a log is written, and again at one while it is opened. It says what was
 // lost of what had been acknowledged, and whether the first cut came too late to matter.
-func crash(t *testing.T, options Options, cut, mode int, liar string) (problem error, over bool) {
-	random := mathrand.New(mathrand.NewPCG(uint64(cut), uint64(mode))) //nolint:gosec // a crash that can be repeated
+func crash(t *testing.T, options Options, cut, mode int, liar string) (over bool, problem error) {
+	random := mathrand.New(mathrand.NewPCG(uint64(cut), uint64(mode)))
 	folder := newRAM()
 	folder.cut, folder.liar = cut, liar
 	acknowledged := map[string]bool{}
@@ -124,13 +124,13 @@ func crash(t *testing.T, options Options, cut, mode int, liar string) (problem e
 	folder = folder.reboot(mode, random)
 	if notes, err := folder.open(checkpointsName); err == nil && served > 0 {
 		if signed, _, err := newest(notes, options.Verifier); err != nil || len(signed) == 0 || signed[len(signed)-1].size < served {
-			return fmt.Errorf("the checkpoint of %d records was served and is lost: %w", served, err), over
+			return over, fmt.Errorf("the checkpoint of %d records was served and is lost: %w", served, err)
 		}
 	}
 	if err := write(folder, 3); err != nil {
-		return fmt.Errorf("it does not open again: %w", err), over
+		return over, fmt.Errorf("it does not open again: %w", err)
 	}
-	return lost(folder, options.Verifier, acknowledged), over
+	return over, lost(folder, options.Verifier, acknowledged)
 }
 
 func crashOptions(t *testing.T) map[string]Options {
@@ -151,7 +151,7 @@ func TestPowerCut(t *testing.T) {
 			t.Run(fmt.Sprint(name, mode), func(t *testing.T) {
 				t.Parallel()
 				for cut := 0; ; cut++ {
-					problem, over := crash(t, options, cut, mode, "")
+					over, problem := crash(t, options, cut, mode, "")
 					if problem != nil {
 						t.Fatalf("power cut at operation %d: %v", cut, problem)
 					}
@@ -170,7 +170,7 @@ func TestPowerCutNeedsEachSync(t *testing.T) {
 	for _, liar := range []string{linesKind, storedKind, checkpointsName, treeKind, "names"} {
 		t.Run(liar, func(t *testing.T) {
 			for cut := 0; ; cut++ {
-				problem, over := crash(t, options, cut, lose, liar)
+				over, problem := crash(t, options, cut, lose, liar)
 				if problem != nil {
 					return
 				}
@@ -208,7 +208,7 @@ func TestKill(t *testing.T) {
 		if err := command.Start(); err != nil {
 			t.Fatal(err)
 		}
-		lines, before, after := bufio.NewScanner(out), len(acknowledged), 1+mathrand.IntN(300) //nolint:gosec // when to kill
+		lines, before, after := bufio.NewScanner(out), len(acknowledged), 1+mathrand.IntN(300)
 		for lines.Scan() {
 			acknowledged[lines.Text()] = true
 			if len(acknowledged)-before == after {

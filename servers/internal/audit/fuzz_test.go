@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"testing"
 	"time"
 
@@ -25,7 +26,7 @@ func sealed(f *testing.F) (signer note.Signer, verifier note.Verifier, content m
 		f.Fatal(err)
 	}
 	content = map[string][]byte{}
-	for name, node := range folder.names_ {
+	for name, node := range folder.entries {
 		content[name] = node.current
 	}
 	return signer, verifier, content
@@ -35,7 +36,7 @@ func folderOf(content map[string][]byte) *ram {
 	folder := newRAM()
 	for name, data := range content {
 		node := &inode{current: bytes.Clone(data), durable: bytes.Clone(data)}
-		folder.names_[name], folder.durable[name] = node, node
+		folder.entries[name], folder.durable[name] = node, node
 	}
 	return folder
 }
@@ -59,10 +60,7 @@ func FuzzTampering(f *testing.F) {
 		at = abs(at) % (len(old) + 1)
 		drop = abs(drop) % (len(old) - at + 1)
 		edited := bytes.Join([][]byte{old[:at], insert, old[at+drop:]}, nil)
-		changed := map[string][]byte{}
-		for n, data := range content {
-			changed[n] = data
-		}
+		changed := maps.Clone(content)
 		changed[name] = edited
 		folder := folderOf(changed)
 
@@ -107,7 +105,7 @@ func intact(t *testing.T, folder files) {
 	}
 }
 
-func abs(n int) int { return int(uint(n) >> 1) } //nolint:gosec // any number that is not negative
+func abs(n int) int { return int(uint(n) >> 1) }
 
 // A record that is accepted says the same when it is written again, and reads as encoding/json reads it.
 func FuzzRecord(f *testing.F) {

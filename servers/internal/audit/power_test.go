@@ -18,7 +18,7 @@ var errPower = errors.New("the power is off")
 // ram is a folder whose power can be cut after any operation. What was not synced is then lost, or torn.
 type ram struct {
 	mu      sync.Mutex
-	names_  map[string]*inode
+	entries map[string]*inode
 	durable map[string]*inode
 	pending []func(map[string]*inode) // changes of names since the last sync
 
@@ -56,7 +56,7 @@ func (c change) apply(to []byte) []byte {
 }
 
 func newRAM() *ram {
-	return &ram{names_: map[string]*inode{}, durable: map[string]*inode{}, cut: -1, room: -1, syncs: map[string]int{}}
+	return &ram{entries: map[string]*inode{}, durable: map[string]*inode{}, cut: -1, room: -1, syncs: map[string]int{}}
 }
 
 // step counts an operation and says whether there was power for it.
@@ -103,7 +103,7 @@ func (r *ram) reboot(mode int, random *rand.Rand) *ram {
 			data = change{c.offset, c.data[:random.IntN(len(c.data)+1)]}.apply(data)
 		}
 		node := &inode{current: bytes.Clone(data), durable: data}
-		after.names_[name], after.durable[name] = node, node
+		after.entries[name], after.durable[name] = node, node
 	}
 	return after
 }
@@ -111,13 +111,13 @@ func (r *ram) reboot(mode int, random *rand.Rand) *ram {
 func (r *ram) names() ([]string, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Collect(maps.Keys(r.names_)), nil
+	return slices.Collect(maps.Keys(r.entries)), nil
 }
 
 func (r *ram) open(name string) (file, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	node, ok := r.names_[name]
+	node, ok := r.entries[name]
 	if !ok {
 		return nil, fs.ErrNotExist
 	}
@@ -131,7 +131,7 @@ func (r *ram) change(f func(map[string]*inode)) error {
 		}
 		return errPower
 	}
-	f(r.names_)
+	f(r.entries)
 	r.pending = append(r.pending, f)
 	return nil
 }
@@ -139,7 +139,7 @@ func (r *ram) change(f func(map[string]*inode)) error {
 func (r *ram) create(name string) (file, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if node, ok := r.names_[name]; ok {
+	if node, ok := r.entries[name]; ok {
 		f := &ramFile{r, name, node}
 		return f, f.write(change{0, nil})
 	}
@@ -153,7 +153,7 @@ func (r *ram) create(name string) (file, error) {
 func (r *ram) remove(name string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, ok := r.names_[name]; !ok {
+	if _, ok := r.entries[name]; !ok {
 		return fs.ErrNotExist
 	}
 	return r.change(func(names map[string]*inode) { delete(names, name) })
@@ -178,7 +178,7 @@ func (r *ram) sync() error {
 	}
 	r.syncs["names"]++
 	if r.liar != "names" {
-		r.durable, r.pending = maps.Clone(r.names_), nil
+		r.durable, r.pending = maps.Clone(r.entries), nil
 	}
 	return nil
 }

@@ -33,10 +33,10 @@ type Finding struct {
 
 // String names the records and the file.
 func (f Finding) String() string {
-	switch {
-	case f.From == 0:
+	switch f.From {
+	case 0:
 		return f.File + ": " + f.Message
-	case f.From == f.To:
+	case f.To:
 		return fmt.Sprintf("record %d (%s): %s", f.From, f.File, f.Message)
 	default:
 		return fmt.Sprintf("records %d to %d (%s): %s", f.From, f.To, f.File, f.Message)

@@ -302,8 +302,8 @@ func (sc *scan) apply(f *format, n *name, v value) (hit, bool) {
 	case f.alphabet != "":
 		return sc.spelled(f, n, v)
 	}
-	if v.open && f.trust != literal {
-		v.to = v.from + openEnd(sc.text[v.from:v.to])
+	if v.open && f.trust != literal { // then the quote says nothing about where the value ends
+		v.run(sc.text, n, maxChecked)
 	}
 	if v.to == v.from || v.list && !v.quoted || sc.refers(n, v) || !sc.trusted(f.trust, n, v) {
 		return hit{}, false
@@ -312,17 +312,6 @@ func (sc *scan) apply(f *format, n *name, v value) (hit, bool) {
 		v.run(sc.text, n, len(sc.text))
 	}
 	return hit{v.from, v.to, f}, true
-}
-
-// openEnd returns where a value whose quote never closes ends at the latest: before a blank or an escaped line break.
-// What follows is looked at on its own, and may be a secret by another name.
-func openEnd(s string) int {
-	for i := range len(s) {
-		if isBlank(s[i]) || s[i] == '\\' && i+1 < len(s) && strings.IndexByte(breaks, s[i+1]) >= 0 {
-			return i
-		}
-	}
-	return len(s)
 }
 
 // spelled applies a format with an alphabet and a length.
