@@ -56,6 +56,10 @@ bench: ## the pipeline beside bare mcp-go and net/http alone; every binary's sta
 	@go test -run '^$$' -bench Pipeline -benchtime 1x ./servers/internal/mcpserver
 	@go test -run '^$$' -bench Processes -benchtime 1x ./servers/e2e/processes
 
+.PHONY: bench-gateway
+bench-gateway: ## a call through the gateway beside the direct call to the same server and a bare mcp-go proxy
+	@go test -run '^$$' -bench Gateway -benchtime 1x ./servers/e2e/processes
+
 .PHONY: conformance
 conformance: ## the protocol's own conformance suite and inspector against every server; needs npm
 	@scripts/conformance
