@@ -56,13 +56,19 @@ bench: ## the pipeline beside bare mcp-go and net/http alone; every binary's sta
 	@go test -run '^$$' -bench Pipeline -benchtime 1x ./servers/internal/mcpserver
 	@go test -run '^$$' -bench Processes -benchtime 1x ./servers/e2e/processes
 
+.PHONY: bench-gateway
+bench-gateway: ## a call through the gateway beside the direct call to the same server and a bare mcp-go proxy; a log of ten million records
+	@go test -run '^$$' -bench Gateway -benchtime 1x ./servers/e2e/processes
+	@go test -run '^$$' -bench Large -benchtime 1x ./servers/internal/audit -audit.records 10000000
+
 .PHONY: conformance
 conformance: ## the protocol's own conformance suite and inspector against every server; needs npm
 	@scripts/conformance
 
 .PHONY: soak
-soak: ## what takes hours: SOAKCALLS (1000000) calls to one server, and fuzzing for FUZZTIME (10m; or a count, 2000x) each target
+soak: ## what takes hours: SOAKCALLS (1000000) calls to one server, KILLS (1000) of who writes the audit log, and fuzzing for FUZZTIME (10m; or a count, 2000x) each target
 	go test -count=1 -v -timeout 2h -run '^TestSoak$$' ./servers/internal/mcpserver -soak-calls $(or $(SOAKCALLS),1000000)
+	go test -count=1 -v -timeout 1h -run '^TestKill$$' ./servers/internal/audit -audit.kills $(or $(KILLS),1000)
 	@scripts/soak $(or $(FUZZTIME),10m)
 
 .PHONY: needs-engine

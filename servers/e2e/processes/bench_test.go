@@ -121,58 +121,86 @@ func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 // prepare builds the binaries as the images have them, and the files that they need.
 func prepare(b *testing.B) string {
 	b.Helper()
-	must := func(err error) {
-		if err != nil {
-			b.Helper()
-			b.Fatal(err)
-		}
-	}
-	dir := fmt.Sprintf("/tmp/b%04d", rand.IntN(10000))
-	must(os.Mkdir(dir, 0o700))
-	b.Cleanup(func() { _ = os.RemoveAll(dir) })
-	for _, folder := range []string{"c/dockerhub", "workspace", "tokens", "audit", "keys", "bin"} {
-		must(os.MkdirAll(filepath.Join(dir, folder), 0o700))
-	}
-	must(audit.GenerateKey(filepath.Join(dir, "keys"), "example.com/bench"))
+	dir := folder(b, "c/dockerhub", "workspace", "tokens", "audit", "keys", "bin")
+	must(b, audit.GenerateKey(filepath.Join(dir, "keys"), "example.com/bench"))
 	hash := sha256.Sum256([]byte(token))
 	files := map[string][]byte{"policy.yaml": []byte(policy), "tokens/bench.sha256": []byte(hex.EncodeToString(hash[:]) + "\n")}
 	for name, from := range map[string]string{"lock.json": "agents/tools.lock.json", "egress.yaml": "servers/egress/policy.yaml"} {
 		content, err := os.ReadFile(filepath.Join(root, from))
-		must(err)
+		must(b, err)
 		files[name] = content
 	}
 	for name, content := range files {
-		must(os.WriteFile(filepath.Join(dir, name), content, 0o600))
+		must(b, os.WriteFile(filepath.Join(dir, name), content, 0o600))
 	}
 	for _, p := range bundle(dir) {
-		build := exec.CommandContext(b.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, "bin", p.name), "./servers/"+p.name)
-		build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			b.Fatalf("%v: %s", err, out)
-		}
+		build(b, dir, p.name)
 	}
-	if os.Getuid() == 0 {
-		must(filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			return os.Chown(path, uid, uid)
-		}))
+	handOver(b, dir)
+	return dir
+}
+
+func must(b *testing.B, err error) {
+	b.Helper()
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// folder makes a folder with a short path, and folders in it.
+func folder(b *testing.B, within ...string) string {
+	b.Helper()
+	dir := fmt.Sprintf("/tmp/b%04d", rand.IntN(10000))
+	must(b, os.Mkdir(dir, 0o700))
+	b.Cleanup(func() { _ = os.RemoveAll(dir) })
+	for _, name := range within {
+		must(b, os.MkdirAll(filepath.Join(dir, name), 0o700))
 	}
 	return dir
+}
+
+// build puts a binary into the folder bin of dir, as its image has it.
+func build(b *testing.B, dir, name string) {
+	b.Helper()
+	build := exec.CommandContext(b.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, "bin", name), "./servers/"+name)
+	build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		b.Fatalf("%v: %s", err, out)
+	}
+}
+
+// handOver gives dir to the uid of the images.
+func handOver(b *testing.B, dir string) {
+	b.Helper()
+	if os.Getuid() != 0 {
+		return
+	}
+	must(b, filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Chown(path, uid, uid)
+	}))
+}
+
+// command is a process that outlives the benchmark's context, as the uid of the images should root run this.
+func command(b *testing.B, binary string, args ...string) *exec.Cmd {
+	b.Helper()
+	cmd := exec.CommandContext(context.WithoutCancel(b.Context()), binary, args...)
+	// One bundle of certificate authorities, as in the images, and no folder with each of them again.
+	cmd.Env = append(os.Environ(), "SSL_CERT_DIR=/nonexistent")
+	if os.Getuid() == 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+	}
+	return cmd
 }
 
 // start runs binary until ask has its answer, and returns how long that took.
 func start(b *testing.B, binary string, args []string, ask func(context.Context) error) (*os.Process, time.Duration) {
 	b.Helper()
 	var log bytes.Buffer
-	cmd := exec.CommandContext(context.WithoutCancel(b.Context()), binary, args...)
+	cmd := command(b, binary, args...)
 	cmd.Stderr = &log
-	// One bundle of certificate authorities, as in the images, and no folder with each of them again.
-	cmd.Env = append(os.Environ(), "SSL_CERT_DIR=/nonexistent")
-	if os.Getuid() == 0 {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
-	}
 	began := time.Now()
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)

@@ -1,0 +1,315 @@
+package processes
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mark3labs/mcp-go/client"
+	"github.com/mark3labs/mcp-go/client/transport"
+	"github.com/mark3labs/mcp-go/mcp"
+	"github.com/mark3labs/mcp-go/server"
+
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/audit"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/listen"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpclient"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpserver"
+)
+
+const (
+	rounds    = 5 // of each contender and number of clients; they are interleaved, and the best counts
+	roundTime = 1500 * time.Millisecond
+	agents    = 8 // that clients speak for, since one may have 16 calls at once
+	syncs     = 200
+	allowance = 200 * time.Microsecond // beside the direct call, another hop and a sync
+
+	roleVariable = "BULKHEAD_BENCH_ROLE" // makes a child of this test binary
+	dirVariable  = "BULKHEAD_BENCH_DIR"
+)
+
+type askIn struct {
+	Text string   `json:"text" maxLength:"256"`
+	Tags []string `json:"tags,omitempty" maxItems:"8" maxLength:"32"`
+}
+
+type askOut struct {
+	Answer string   `json:"answer"`
+	Lines  []string `json:"lines"`
+}
+
+// asked is what every call sends, and answered what comes back but for the secret: a log of a few lines with one in it.
+var (
+	asked    = askIn{Text: "hello, what do the logs of web say?", Tags: []string{"web", "errors"}}
+	logLines = []string{
+		"2026-11-22T13:40:00Z GET /health 200 1ms", "2026-11-22T13:40:01Z GET /orders 500 31ms",
+		"2026-11-22T13:40:01Z connecting with password=" + strings.Repeat("s3cret", 4), "2026-11-22T13:40:02Z retry in 5s",
+	}
+)
+
+// askServer is the server that all contenders call in the end.
+func askServer() mcpserver.Program {
+	return mcpserver.Program{Name: "logs", Title: "logs", Tools: func(mcpserver.Env) ([]mcpserver.Tool, error) {
+		return []mcpserver.Tool{mcpserver.Typed(mcpserver.Definition{Name: "ask", Description: "Answers with the lines of a log."},
+			func(_ context.Context, in askIn) (askOut, error) {
+				return askOut{Answer: in.Text, Lines: logLines}, nil
+			})}, nil
+	}}
+}
+
+// TestRole is no test: it is a child of the benchmark.
+func TestRole(t *testing.T) {
+	dir := os.Getenv(dirVariable)
+	switch os.Getenv(roleVariable) {
+	case "server":
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { _, _ = io.Copy(io.Discard, os.Stdin); cancel() }()
+		askServer().Run(ctx, []string{"serve", "--listen", "unix://" + dir + "/s", "--log-level", "warn"}, os.Stdin, os.Stderr, os.Stderr)
+	case "proxy":
+		serveHTTP(t, dir+"/p", bareProxy(t, dir+"/s"))
+	case "hop":
+		answer := []byte(fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"result":{"structuredContent":{},"content":[{"type":"text","text":%q}]}}`, strings.Join(logLines, "")))
+		serveHTTP(t, dir+"/h", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write(answer)
+		}))
+	default:
+		t.Skip("only as a child of BenchmarkGateway")
+	}
+}
+
+func serveHTTP(t *testing.T, path string, handler http.Handler) {
+	l, err := listen.Listen(t.Context(), listen.Address{Network: listen.Unix, Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _, _ = io.Copy(io.Discard, os.Stdin); _ = l.Close() }()
+	_ = (&http.Server{Handler: handler}).Serve(l)
+}
+
+// bareProxy is what a gateway is with mcp-go alone: its client behind its server, and nothing decided or recorded.
+func bareProxy(t *testing.T, path string) http.Handler {
+	way, err := transport.NewStreamableHTTP("http://localhost/mcp", transport.WithHTTPBasicClient(&http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		},
+		MaxIdleConnsPerHost: 64, // as many as there are clients, rather than http's two
+	}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	upstream := client.NewClient(way)
+	var start mcp.InitializeRequest
+	start.Params.ProtocolVersion = mcp.LATEST_PROTOCOL_VERSION
+	start.Params.ClientInfo = mcp.Implementation{Name: "proxy", Version: "1"}
+	if _, err := upstream.Initialize(t.Context(), start); err != nil {
+		t.Fatal(err)
+	}
+	list, err := upstream.ListTools(t.Context(), mcp.ListToolsRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := server.NewMCPServer("proxy", "1", server.WithToolCapabilities(false))
+	for _, tool := range list.Tools {
+		name := tool.Name
+		tool.Name = "logs_" + name
+		proxy.AddTool(tool, func(ctx context.Context, in mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+			var out mcp.CallToolRequest
+			out.Params.Name, out.Params.Arguments = name, in.Params.Arguments
+			return upstream.CallTool(ctx, out)
+		})
+	}
+	return server.NewStreamableHTTPServer(proxy, server.WithStateLess(true), server.WithDisableStreaming(true))
+}
+
+const gatewayPolicy = `    allow:
+      - tool: logs_ask
+        when: args.text.startsWith("hello") && args.tags.all(t, t in ["web", "errors", "slow"])
+        limits: {concurrent: 16, result_bytes: 65536, result_bytes_per_day: 1099511627776}
+`
+
+// contender is one way to the server.
+type contender struct {
+	name, socket, tool string
+	tokens             bool
+}
+
+// pace is what a contender did with one number of clients.
+type pace struct {
+	rate float64 // calls a second
+	p50  time.Duration
+}
+
+// BenchmarkGateway prints, from one run, what a call through the gateway costs, with everything on (a condition,
+// redaction, a synced audit log), beside the direct call to the same server and beside a bare proxy: make bench-gateway.
+// Each is a process of its own.
+func BenchmarkGateway(b *testing.B) {
+	dir := folder(b, "tokens", "audit", "keys", "bin")
+	must(b, audit.GenerateKey(filepath.Join(dir, "keys"), "example.com/bench"))
+	build(b, dir, "gateway")
+	writeGatewayFiles(b, dir)
+	self, err := os.ReadFile(os.Args[0])
+	must(b, err)
+	must(b, os.WriteFile(filepath.Join(dir, "bin/role"), self, 0o700)) // where another uid may run it
+	handOver(b, dir)
+	contenders := []contender{
+		{"one hop of net/http", "h", "ask", false},
+		{"direct", "s", "ask", false},
+		{"bare mcp-go proxy", "p", "logs_ask", false},
+		{"gateway", "g", "logs_ask", true},
+	}
+	for _, role := range []struct{ name, socket string }{{"hop", "h"}, {"server", "s"}, {"proxy", "p"}} {
+		startRole(b, dir, role.name, role.socket)
+	}
+	process, _ := start(b, filepath.Join(dir, "bin/gateway"), strings.Fields(strings.ReplaceAll("--listen unix://DIR/g --tokens DIR/tokens "+
+		"--policy DIR/policy.yaml --lock DIR/lock.json --audit DIR/audit --audit-key DIR/keys/"+audit.SignerFile+" --metrics unix://DIR/m --upstream logs=unix://DIR/s", "DIR", dir)),
+		listsTools(unixAddress(dir, "g"), "logs_ask"))
+	b.Cleanup(func() { stop(b, process) })
+
+	sync := medianSync(b, filepath.Join(dir, "audit"))
+	for _, clients := range []int{1, 8, 64} {
+		best := map[string]pace{}
+		for range rounds {
+			for _, c := range contenders {
+				p, so := drive(b, dir, c, clients), best[c.name]
+				if so.rate > 0 {
+					p = pace{max(p.rate, so.rate), min(p.p50, so.p50)}
+				}
+				best[c.name] = p
+			}
+		}
+		direct, proxy := best["direct"], best["bare mcp-go proxy"]
+		for _, c := range contenders {
+			p := best[c.name]
+			fmt.Printf("%2d clients: %-20s %6.0f calls/s, %4.2f of direct, %5.2f of the bare proxy; p50 %5.2f ms, %5.2f of direct\n",
+				clients, c.name, p.rate, p.rate/direct.rate, p.rate/proxy.rate, millis(p.p50), float64(p.p50)/float64(direct.p50))
+		}
+		if clients == 1 {
+			gateway, hop := best["gateway"].p50, best["one hop of net/http"].p50
+			fmt.Printf(" 1 clients: the gateway's p50 is %.2f ms; direct + one direct hop + one sync (%.2f ms) + %.2f ms is %.2f ms, and with a hop of bare net/http %.2f ms\n",
+				millis(gateway), millis(sync), millis(allowance), millis(2*direct.p50+sync+allowance), millis(direct.p50+hop+sync+allowance))
+		}
+	}
+}
+
+func millis(d time.Duration) float64 { return d.Seconds() * 1000 }
+
+func unixAddress(dir, name string) listen.Address {
+	return listen.Address{Network: listen.Unix, Path: filepath.Join(dir, name)}
+}
+
+func agentToken(i int) string { return token + strings.Repeat("+", i%agents) }
+
+func writeGatewayFiles(b *testing.B, dir string) {
+	b.Helper()
+	write := func(name string, content []byte) {
+		must(b, os.WriteFile(filepath.Join(dir, name), content, 0o600))
+	}
+	text := "version: 1\nagents:\n"
+	for i := range agents {
+		hash := sha256.Sum256([]byte(agentToken(i)))
+		write(fmt.Sprintf("tokens/a%d.sha256", i), []byte(hex.EncodeToString(hash[:])))
+		text += fmt.Sprintf("  a%d:\n    identity: {token: a%d}\n%s", i, i, gatewayPolicy)
+	}
+	write("policy.yaml", []byte(text))
+	var definitions, lock bytes.Buffer
+	if code := askServer().Run(b.Context(), []string{"tools"}, os.Stdin, &definitions, os.Stderr); code != 0 {
+		b.Fatal("no definitions")
+	}
+	write("logs.json", definitions.Bytes())
+	handOver(b, dir) // what the gateway reads, to write the lock of
+	locker := command(b, filepath.Join(dir, "bin/gateway"), "lock", filepath.Join(dir, "logs.json"))
+	locker.Stdout, locker.Stderr = &lock, os.Stderr
+	must(b, locker.Run())
+	write("lock.json", lock.Bytes())
+}
+
+// startRole runs a child of this binary, until the benchmark ends.
+func startRole(b *testing.B, dir, role, socket string) {
+	b.Helper()
+	child := command(b, filepath.Join(dir, "bin/role"), "-test.run=^TestRole$")
+	child.Env = append(child.Env, roleVariable+"="+role, dirVariable+"="+dir)
+	stdin, err := child.StdinPipe()
+	must(b, err)
+	must(b, child.Start())
+	b.Cleanup(func() { _ = stdin.Close(); _ = child.Wait() })
+	for deadline := time.Now().Add(patience); ; time.Sleep(retry) {
+		conn, err := listen.Dial(b.Context(), unixAddress(dir, socket))
+		if err == nil {
+			_ = conn.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			b.Fatalf("%s: %v", role, err)
+		}
+	}
+}
+
+// medianSync is what a record's worth of bytes costs to write and sync, where the gateway's log is.
+func medianSync(b *testing.B, dir string) time.Duration {
+	b.Helper()
+	file, err := os.Create(filepath.Join(dir, "sync"))
+	must(b, err)
+	defer func() { must(b, errors.Join(file.Close(), os.Remove(file.Name()))) }()
+	record := bytes.Repeat([]byte("r"), 600)
+	var times []time.Duration
+	for range syncs {
+		began := time.Now()
+		_, err := file.Write(record)
+		must(b, errors.Join(err, file.Sync()))
+		times = append(times, time.Since(began))
+	}
+	slices.Sort(times)
+	return times[syncs/2]
+}
+
+// drive calls the tool from so many clients for a while.
+func drive(b *testing.B, dir string, c contender, clients int) pace {
+	b.Helper()
+	var all sync.WaitGroup
+	times := make([][]time.Duration, clients)
+	start := time.Now()
+	for i := range clients {
+		all.Go(func() {
+			way := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return listen.Dial(ctx, unixAddress(dir, c.socket))
+			}}
+			defer way.CloseIdleConnections()
+			caller := mcpclient.Client{HTTP: &http.Client{Transport: way}, URL: "http://localhost/mcp"}
+			meta := map[string]string{mcpclient.MetaPrincipal: fmt.Sprintf("a%d", i%agents)}
+			if c.tokens {
+				caller.Token, meta = agentToken(i), nil
+			}
+			for time.Since(start) < roundTime {
+				began := time.Now()
+				result, err := caller.CallTool(b.Context(), c.tool, asked, meta)
+				if err != nil || result.IsError || strings.Contains(result.Text, "s3cret") != (c.socket == "h") {
+					b.Errorf("%s: %+v, %v", c.name, result, err)
+					return
+				}
+				times[i] = append(times[i], time.Since(began))
+			}
+		})
+	}
+	all.Wait()
+	took := time.Since(start)
+	calls := slices.Concat(times...)
+	if len(calls) == 0 {
+		b.FailNow()
+	}
+	slices.Sort(calls)
+	return pace{float64(len(calls)) / took.Seconds(), calls[len(calls)/2]}
+}
