@@ -62,7 +62,9 @@ var (
 func askServer() mcpserver.Program {
 	return mcpserver.Program{Name: "logs", Title: "logs", Tools: func(mcpserver.Env) ([]mcpserver.Tool, error) {
 		return []mcpserver.Tool{mcpserver.Typed(mcpserver.Definition{Name: "ask", Description: "Answers with the lines of a log."},
-			func(_ context.Context, in askIn) (askOut, error) { return askOut{Answer: in.Text, Lines: logLines}, nil })}, nil
+			func(_ context.Context, in askIn) (askOut, error) {
+				return askOut{Answer: in.Text, Lines: logLines}, nil
+			})}, nil
 	}}
 }
 
@@ -77,7 +79,7 @@ func TestRole(t *testing.T) {
 	case "proxy":
 		serveHTTP(t, dir+"/p", bareProxy(t, dir+"/s"))
 	case "hop":
-		answer := []byte(fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"result":{"structuredContent":{},"content":[{"type":"text","text":%q}]}}`, strings.Join(logLines, "")))
+		answer := []byte(fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"result":{"structuredContent":{"lines":%[1]q},"content":[{"type":"text","text":%[1]q}]}}`, strings.Join(logLines, "")))
 		serveHTTP(t, dir+"/h", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			w.Header().Set("Content-Type", "application/json")
@@ -100,7 +102,9 @@ func serveHTTP(t *testing.T, path string, handler http.Handler) {
 // bareProxy is what a gateway is with mcp-go alone: its client behind its server, and nothing decided or recorded.
 func bareProxy(t *testing.T, path string) http.Handler {
 	way, err := transport.NewStreamableHTTP("http://localhost/mcp", transport.WithHTTPBasicClient(&http.Client{Transport: &http.Transport{
-		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "unix", path) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		},
 		MaxIdleConnsPerHost: 64, // as many as there are clients, rather than http's two
 	}}))
 	if err != nil {
@@ -152,6 +156,8 @@ type pace struct {
 // redaction, a synced audit log), beside the direct call to the same server and beside a bare proxy: make bench-gateway.
 // Each is a process of its own.
 func BenchmarkGateway(b *testing.B) {
+	b.Setenv("GOGC", "400") // as compose.yaml gives the gateway, and here to everybody
+	b.Setenv("GOMEMLIMIT", "192MiB")
 	dir := folder(b, "tokens", "audit", "bin")
 	build(b, dir, "gateway")
 	writeGatewayFiles(b, dir)
@@ -283,14 +289,14 @@ func drive(b *testing.B, dir string, c contender, clients int) pace {
 			}}
 			defer way.CloseIdleConnections()
 			caller := mcpclient.Client{HTTP: &http.Client{Transport: way}, URL: "http://localhost/mcp"}
-			meta := map[string]string{mcpclient.MetaPrincipal: fmt.Sprintf("a%d", i%agents)}
+			behalf := &mcpclient.Caller{Principal: fmt.Sprintf("a%d", i%agents)}
 			if c.tokens {
-				caller.Token, meta = agentToken(i), nil
+				caller.Token, behalf = agentToken(i), nil
 			}
 			for time.Since(start) < roundTime {
 				began := time.Now()
-				result, err := caller.CallTool(b.Context(), c.tool, asked, meta)
-				if err != nil || result.IsError || strings.Contains(result.Text, "s3cret") != (c.socket == "h") {
+				result, err := caller.CallTool(b.Context(), c.tool, asked, behalf)
+				if err != nil || result.IsError || bytes.Contains(result.Structured, []byte("s3cret")) != (c.socket == "h") {
 					b.Errorf("%s: %+v, %v", c.name, result, err)
 					return
 				}
