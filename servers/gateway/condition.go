@@ -58,7 +58,7 @@ func newCondition(expression, tool string, inputSchema json.RawMessage) (*condit
 	if ast.OutputType() != cel.BoolType {
 		return nil, fmt.Errorf("for %s: it gives %s; a condition is true or false", tool, ast.OutputType())
 	}
-	program, err := env.Program(ast, cel.CostLimit(maxConditionCost), cel.InterruptCheckFrequency(checkInterrupt))
+	program, err := env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxConditionCost), cel.InterruptCheckFrequency(checkInterrupt))
 	if err != nil {
 		return nil, fmt.Errorf("for %s: %w", tool, err)
 	}
@@ -91,10 +91,21 @@ func (c *condition) holds(ctx context.Context, agent, tool string, args json.Raw
 
 // argumentSchema is what conditions need of a JSON Schema: the types of what can be named.
 type argumentSchema struct {
-	Type       json.RawMessage            `json:"type"` // a name, or a list of names
+	Type       schemaType                 `json:"type"`
 	Properties map[string]*argumentSchema `json:"properties"`
 	Items      *argumentSchema            `json:"items"`
 	Default    json.RawMessage            `json:"default"`
+}
+
+// schemaType is a type's name, empty where there is a list of them.
+type schemaType struct{ one string }
+
+// UnmarshalJSON reads a name, or a list of names.
+func (t *schemaType) UnmarshalJSON(data []byte) error {
+	if len(data) > 0 && data[0] == '"' {
+		return json.Unmarshal(data, &t.one)
+	}
+	return nil
 }
 
 // kind is the schema's type, and empty where it allows several.
@@ -102,11 +113,7 @@ func (s *argumentSchema) kind() string {
 	if s == nil {
 		return ""
 	}
-	var one string
-	if json.Unmarshal(s.Type, &one) == nil {
-		return one
-	}
-	return ""
+	return s.Type.one
 }
 
 // value reads arguments as CEL sees them: integers as int64 where the schema says integer, other numbers as double,

@@ -29,7 +29,7 @@ import (
 
 // bundle is a gateway with two servers behind it, all real, in one process.
 type bundle struct {
-	t       *testing.T
+	t       testing.TB
 	dir     string
 	stderr  lockedBuffer
 	servers map[string]context.CancelFunc
@@ -85,7 +85,7 @@ agents:
     allow: [{tool: alpha_ask}, {tool: beta_ask}]
 `
 
-func newBundle(t *testing.T) *bundle {
+func newBundle(t testing.TB) *bundle {
 	t.Helper()
 	b := &bundle{t: t, dir: t.TempDir(), servers: map[string]context.CancelFunc{}}
 	sum := sha256.Sum256([]byte("reader-token"))
@@ -215,7 +215,7 @@ func ask(t *testing.T, client *mcpclient.Client, tool, text string) (mcpclient.C
 }
 
 // eventually waits for what another goroutine brings about.
-func eventually(t *testing.T, what string, holds func() bool) {
+func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	for range 1000 {
 		if holds() {

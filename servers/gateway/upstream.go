@@ -87,10 +87,7 @@ func (u *upstream) call(ctx context.Context, tool string, args json.RawMessage) 
 	if broken := u.state(); broken != nil {
 		return mcpserver.Result{}, u.unavailable()
 	}
-	result, err := u.client.CallTool(ctx, tool, args, map[string]string{
-		mcpclient.MetaPrincipal: mcpserver.Principal(ctx),
-		mcpclient.MetaCall:      outbound.Call(ctx),
-	})
+	result, err := u.client.CallTool(ctx, tool, args, &mcpclient.Caller{Principal: mcpserver.Principal(ctx), Call: outbound.Call(ctx)})
 	u.answered(ctx, err)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled):
@@ -181,7 +178,7 @@ func (u *upstream) verify(ctx context.Context, conn net.Conn) error {
 	if err := conn.SetDeadline(deadline); err != nil {
 		return err
 	}
-	request, err := mcpclient.NewRequest(ctx, upstreamURL, "tools/list", "", nil, nil)
+	request, err := mcpclient.ListRequest(ctx, upstreamURL)
 	if err != nil {
 		return err
 	}
@@ -194,13 +191,9 @@ func (u *upstream) verify(ctx context.Context, conn net.Conn) error {
 		return fmt.Errorf("asking for definitions: %w", err)
 	}
 	defer func() { _ = response.Body.Close() }()
-	result, err := mcpclient.ReadResponse(response)
+	definitions, err := mcpclient.ReadTools(response)
 	if err != nil {
 		return fmt.Errorf("asking for definitions: %w", err)
-	}
-	definitions, err := mcpclient.DecodeTools(result)
-	if err != nil {
-		return err
 	}
 	if err := u.check(definitions); err != nil {
 		return err

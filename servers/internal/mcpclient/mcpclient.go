@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"strings"
 
@@ -20,6 +19,8 @@ const ProtocolVersion = "2026-07-28"
 
 // MaxResponse is the most bytes of an answer that are read: a result of a mebibyte, once as JSON and once as text.
 const MaxResponse = 4 << 20
+
+const methodListTools = "tools/list"
 
 // maxContent is how many parts of a result's text are looked at; Bulkhead's servers send one.
 const maxContent = 16
@@ -46,7 +47,7 @@ type Client struct {
 type CallResult struct {
 	Structured json.RawMessage // of a success
 	IsError    bool
-	Text       string // all text content, joined by newlines
+	Text       string // all text content, joined by newlines, where there is nothing structured or an error; else it says the same again
 	Code       string // of an error, stable
 	Call       string // the id under which the audit log has it
 }
@@ -68,27 +69,40 @@ type StatusError struct {
 
 func (e *StatusError) Error() string { return fmt.Sprintf("HTTP %d: %s", e.Status, e.Reason) }
 
-// CallTool calls a tool. args marshals to an object; meta is added to _meta.
-func (c *Client) CallTool(ctx context.Context, name string, args any, meta map[string]string) (CallResult, error) {
-	result, err := c.do(ctx, "tools/call", name, map[string]any{"name": name, "arguments": args}, meta)
+// Caller is on whose behalf a server is called, and the id of the call. Servers believe it of their gateway only.
+type Caller struct {
+	Principal string `json:"dev.bulkhead/principal"` // MetaPrincipal
+	Call      string `json:"dev.bulkhead/call"`      // MetaCall
+}
+
+// CallTool calls a tool. args marshals to an object; caller may be nil.
+func (c *Client) CallTool(ctx context.Context, name string, args any, caller *Caller) (CallResult, error) {
+	response, err := c.send(ctx, "tools/call", params{Meta: metaOf(caller), Name: name, Arguments: args})
 	if err != nil {
 		return CallResult{}, err
 	}
-	var r struct {
-		Content           []struct{ Text string } `json:"content"`
-		StructuredContent json.RawMessage         `json:"structuredContent"`
-		IsError           bool                    `json:"isError"`
-		Meta              map[string]any          `json:"_meta"`
-	}
-	if err := json.Unmarshal(result, &r); err != nil {
-		return CallResult{}, fmt.Errorf("decoding the result of %s: %w", name, err)
+	defer func() { _ = response.Body.Close() }()
+	r, err := read[struct {
+		Content           []struct{ Text json.RawMessage } `json:"content"`
+		StructuredContent json.RawMessage                  `json:"structuredContent"`
+		IsError           bool                             `json:"isError"`
+		Meta              map[string]any                   `json:"_meta"`
+	}](response)
+	if err != nil {
+		return CallResult{}, err
 	}
 	out := CallResult{Structured: r.StructuredContent, IsError: r.IsError}
-	var parts []string
-	for _, content := range r.Content[:min(len(r.Content), maxContent)] {
-		parts = append(parts, content.Text)
+	if out.Structured == nil || out.IsError {
+		var parts []string
+		for _, content := range r.Content[:min(len(r.Content), maxContent)] {
+			var text string
+			if content.Text != nil && json.Unmarshal(content.Text, &text) != nil {
+				return CallResult{}, fmt.Errorf("decoding the result of %s: a text that is none", name)
+			}
+			parts = append(parts, text)
+		}
+		out.Text = strings.Join(parts, "\n")
 	}
-	out.Text = strings.Join(parts, "\n")
 	out.Code, _ = r.Meta[MetaCode].(string)
 	out.Call, _ = r.Meta[MetaCall].(string)
 	return out, nil
@@ -96,44 +110,57 @@ func (c *Client) CallTool(ctx context.Context, name string, args any, meta map[s
 
 // ListTools returns the definitions of the server's tools, raw.
 func (c *Client) ListTools(ctx context.Context) ([]json.RawMessage, error) {
-	result, err := c.do(ctx, "tools/list", "", nil, nil)
+	response, err := c.send(ctx, methodListTools, params{Meta: metaOf(nil)})
 	if err != nil {
 		return nil, err
 	}
-	return DecodeTools(result)
+	defer func() { _ = response.Body.Close() }()
+	return ReadTools(response)
 }
 
-func (c *Client) do(ctx context.Context, method, name string, params map[string]any, meta map[string]string) (json.RawMessage, error) {
-	request, err := NewRequest(ctx, c.URL, method, name, params, meta)
+func (c *Client) send(ctx context.Context, method string, p params) (*http.Response, error) {
+	request, err := newRequest(ctx, c.URL, method, p)
 	if err != nil {
 		return nil, err
 	}
 	if c.Token != "" {
 		request.Header.Set("Authorization", "Bearer "+c.Token)
 	}
-	response, err := c.HTTP.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = response.Body.Close() }()
-	return ReadResponse(response)
+	return c.HTTP.Do(request)
 }
 
-// NewRequest makes the HTTP request of one call of method. name is the tool's, for tools/call.
-func NewRequest(ctx context.Context, url, method, name string, params map[string]any, meta map[string]string) (*http.Request, error) {
-	all := map[string]any{
-		"io.modelcontextprotocol/protocolVersion":    ProtocolVersion,
-		"io.modelcontextprotocol/clientCapabilities": map[string]any{},
-	}
-	for key, value := range meta {
-		all[key] = value
-	}
-	whole := map[string]any{"_meta": all}
-	maps.Copy(whole, params)
+// message is a JSON-RPC request of ours. These are structs rather than maps because every forwarded call makes one.
+type message struct {
+	JSONRPC string `json:"jsonrpc"`
+	ID      int    `json:"id"`
+	Method  string `json:"method"`
+	Params  params `json:"params"`
+}
+
+type params struct {
+	Meta      meta   `json:"_meta"`
+	Name      string `json:"name,omitempty"`
+	Arguments any    `json:"arguments,omitempty"`
+}
+
+type meta struct {
+	ProtocolVersion string   `json:"io.modelcontextprotocol/protocolVersion"`
+	Capabilities    struct{} `json:"io.modelcontextprotocol/clientCapabilities"`
+	*Caller
+}
+
+func metaOf(caller *Caller) meta { return meta{ProtocolVersion: ProtocolVersion, Caller: caller} }
+
+// ListRequest makes the HTTP request for the definitions of the tools of the server at url.
+func ListRequest(ctx context.Context, url string) (*http.Request, error) {
+	return newRequest(ctx, url, methodListTools, params{Meta: metaOf(nil)})
+}
+
+func newRequest(ctx context.Context, url, method string, p params) (*http.Request, error) {
 	var body bytes.Buffer
 	enc := json.NewEncoder(&body)
 	enc.SetEscapeHTML(false) // six bytes for each "<" would make what just fits too large for the server
-	if err := enc.Encode(map[string]any{"jsonrpc": "2.0", "id": 1, "method": method, "params": whole}); err != nil {
+	if err := enc.Encode(message{JSONRPC: "2.0", ID: 1, Method: method, Params: p}); err != nil {
 		return nil, fmt.Errorf("encoding a request for %s: %w", method, err)
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body.Bytes()))
@@ -147,30 +174,33 @@ func NewRequest(ctx context.Context, url, method, name string, params map[string
 	// For net/http alone, which sends no empty list: everything here only reads, so that a request whose connection was
 	// already dead may be sent again on a new one.
 	request.Header["Idempotency-Key"] = nil
-	if name != "" {
-		request.Header.Set("Mcp-Name", name)
+	if p.Name != "" {
+		request.Header.Set("Mcp-Name", p.Name)
 	}
 	return request, nil
 }
 
-// ReadResponse reads an answer to its end and returns the JSON-RPC result. Errors are *RPCError,
-// *StatusError, or about reading.
-func ReadResponse(response *http.Response) (json.RawMessage, error) {
+// read reads an answer to its end and decodes the JSON-RPC result. Errors are *RPCError, *StatusError, or about reading.
+func read[T any](response *http.Response) (*T, error) {
 	body, err := limit.ReadAll(response.Body, MaxResponse)
 	if err != nil {
 		return nil, fmt.Errorf("reading an answer: %w", err)
 	}
 	var reply struct {
 		JSONRPC string          `json:"jsonrpc"`
-		Result  json.RawMessage `json:"result"`
+		Result  *T              `json:"result"`
 		Error   json.RawMessage `json:"error"`
 	}
-	if err := json.Unmarshal(body, &reply); err != nil || reply.JSONRPC != "2.0" {
+	err = json.Unmarshal(body, &reply)
+	if reply.JSONRPC != "2.0" {
 		var reason string
 		if json.Unmarshal(reply.Error, &reason) != nil {
 			reason = http.StatusText(response.StatusCode)
 		}
 		return nil, &StatusError{Status: response.StatusCode, Reason: reason}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("decoding an answer: %w", err)
 	}
 	if reply.Error != nil {
 		fault := new(RPCError)
@@ -185,14 +215,14 @@ func ReadResponse(response *http.Response) (json.RawMessage, error) {
 	return reply.Result, nil
 }
 
-// DecodeTools takes the definitions out of the result of tools/list.
-func DecodeTools(result json.RawMessage) ([]json.RawMessage, error) {
-	var list struct {
+// ReadTools reads the answer to a [ListRequest] and returns the definitions, raw.
+func ReadTools(response *http.Response) ([]json.RawMessage, error) {
+	list, err := read[struct {
 		Tools      []json.RawMessage `json:"tools"`
 		NextCursor string            `json:"nextCursor"`
-	}
-	if err := json.Unmarshal(result, &list); err != nil {
-		return nil, fmt.Errorf("decoding a list of tools: %w", err)
+	}](response)
+	if err != nil {
+		return nil, err
 	}
 	if list.NextCursor != "" {
 		return nil, errors.New("the list of tools has a second page; Bulkhead's servers have one")

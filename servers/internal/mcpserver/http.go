@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -265,6 +266,7 @@ func rejection(reason string) json.RawMessage {
 
 func write(w http.ResponseWriter, status int, body []byte) {
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body))) // else net/http sends what is more than 2 KB in chunks
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // the caller has gone away: nobody is left to tell
 }

@@ -40,6 +40,7 @@ type tokens struct {
 	checked  time.Time
 	state    string // of the folder when it was read: names, sizes, times
 	byHolder map[string][]acceptedToken
+	all      []acceptedToken // of byHolder, in one list
 }
 
 type acceptedToken struct {
@@ -54,9 +55,11 @@ func openTokens(dir string, holders []string, logger *slog.Logger) (*tokens, err
 	if err != nil {
 		return nil, fmt.Errorf("reading tokens: %w", err)
 	}
-	if t.byHolder, err = readTokens(dir); err != nil {
+	byHolder, err := readTokens(dir)
+	if err != nil {
 		return nil, fmt.Errorf("reading tokens: %w", err)
 	}
+	t.accept(byHolder)
 	t.state = state
 	var errs []error
 	for _, holder := range holders {
@@ -73,7 +76,7 @@ func openTokens(dir string, holders []string, logger *slog.Logger) (*tokens, err
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	if len(holders) == 0 && len(t.accepted()) == 0 {
+	if len(holders) == 0 && len(t.all) == 0 {
 		return nil, fmt.Errorf("reading tokens: %s has none; each holder needs a file NAME%s with the SHA-256 of its token", dir, tokenSuffix)
 	}
 	return t, nil
@@ -86,14 +89,17 @@ func CheckTokens(dir string, holders []string) error {
 	return err
 }
 
-func (t *tokens) accepted() []acceptedToken {
-	return slices.Concat(slices.Collect(maps.Values(t.byHolder))...)
+// accept takes byHolder for what is accepted.
+func (t *tokens) accept(byHolder map[string][]acceptedToken) {
+	t.byHolder, t.all = byHolder, slices.Concat(slices.Collect(maps.Values(byHolder))...)
 }
 
 // randomToken makes tokens that accept one new token of holder, and returns it.
 func randomToken(holder string) (*tokens, string) {
 	token := rand.Text()
-	return &tokens{byHolder: map[string][]acceptedToken{holder: {{sha256.Sum256([]byte(token)), holder}}}}, token
+	t := &tokens{}
+	t.accept(map[string][]acceptedToken{holder: {{sha256.Sum256([]byte(token)), holder}}})
+	return t, token
 }
 
 // holder returns who holds token. All hashes are compared, each in constant time, so that the time says
@@ -122,12 +128,12 @@ func (t *tokens) current(ctx context.Context) []acceptedToken {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.dir == "" || time.Since(t.checked) < tokensRefreshed {
-		return t.accepted()
+		return t.all
 	}
 	t.checked = time.Now()
 	state, err := folderState(t.dir)
 	if err == nil && state == t.state {
-		return t.accepted()
+		return t.all
 	}
 	var byHolder map[string][]acceptedToken
 	if err == nil {
@@ -138,16 +144,17 @@ func (t *tokens) current(ctx context.Context) []acceptedToken {
 			slog.String("error", err.Error()))
 	}
 	if byHolder == nil {
-		return t.accepted()
+		return t.all
 	}
 	for holder, accepted := range byHolder {
 		if accepted == nil {
 			byHolder[holder] = t.byHolder[holder]
 		}
 	}
-	t.byHolder, t.state = byHolder, state
-	t.logger.LogAttrs(ctx, slog.LevelInfo, "tokens read again", slog.Int("accepted", len(t.accepted())))
-	return t.accepted()
+	t.accept(byHolder)
+	t.state = state
+	t.logger.LogAttrs(ctx, slog.LevelInfo, "tokens read again", slog.Int("accepted", len(t.all)))
+	return t.all
 }
 
 // readTokens reads every file of dir. Tokens of files that can be read are returned even with an error about others.
