@@ -113,6 +113,7 @@ type Scene struct {
 	Victim   string   `json:"victim"`   // IP:PORT of a listener in another container, TCP and UDP
 	Metadata string   `json:"metadata"` // IP:PORT of a listener where clouds serve credentials
 	Egress   string   `json:"egress"`   // the path of the egress socket, for a client of it
+	Control  string   `json:"control"`  // IP:PORT that egress's policy lists
 	Marker   string   `json:"marker"`   // what stands in the command line of another container's process
 
 	Program  int `json:"-"` // a descriptor of a program in memory, made before; or -1

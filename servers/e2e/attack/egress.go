@@ -13,18 +13,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Control is no attack: it is what egress's policy does list, and what must come through, so that the refusals of all else
+// are known to be the policy's.
+const Control = "egress to what is listed"
+
 // egress are attempts to be let out. What egress makes of spellings stands in its own tests, with a corpus; this is
 // whether the one that runs has a policy in force.
 func egress() []Attack {
 	asks := func(request string) func(Scene) error {
 		return func(s Scene) error {
-			return ask(s.Egress, strings.NewReplacer("HOST", s.Host, "VICTIM", s.Victim).Replace(request))
+			return ask(s.Egress, strings.NewReplacer("HOST", s.Host, "VICTIM", s.Victim, "CONTROL", s.Control).Replace(request))
 		}
 	}
 	connect := func(target string) func(Scene) error {
 		return asks("CONNECT " + target + " HTTP/1.1\r\nHost: x\r\n\r\n")
 	}
 	attacks := []Attack{
+		{Name: Control, Try: connect("CONTROL")},
 		{Name: "egress to the metadata address", Try: connect("169.254.169.254:80")},
 		{Name: "egress to the metadata address in decimal", Try: connect("2852039166:80")},
 		{Name: "egress to the metadata address, IPv4-mapped", Try: connect("[::ffff:169.254.169.254]:80")},

@@ -115,7 +115,7 @@ func privileges() []Attack {
 			}
 			return unix.Munlockall()
 		}},
-		{Name: "a higher limit of descriptors", By: privileged, Try: func(Scene) error {
+		{Name: "a higher limit of descriptors", By: privileged, Elsewhere: true, Try: func(Scene) error {
 			var limit unix.Rlimit
 			if err := unix.Prlimit(0, unix.RLIMIT_NOFILE, nil, &limit); err != nil {
 				return err

@@ -4,18 +4,23 @@
 //
 //	attacker attack ORDER        the order as JSON; the results on standard output, as JSON
 //	attacker victim ADDRESS…     listen on each IP:PORT, over TCP and UDP, and greet whoever comes
+//	attacker dial ADDRESS        connect to HOST:PORT over TCP, and fail if that fails
 package main
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/e2e/attack"
 )
+
+const dialTimeout = 2 * time.Second
 
 func main() {
 	if os.Getenv(attack.Nothing) != "" {
@@ -36,6 +41,12 @@ func run(ctx context.Context, args []string) error {
 		return carryOut([]byte(args[1]), os.Stdout)
 	case len(args) > 1 && args[0] == "victim":
 		return attack.Greet(ctx, args[1:])
+	case len(args) == 2 && args[0] == "dial":
+		conn, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "tcp", args[1])
+		if err != nil {
+			return err
+		}
+		return conn.Close()
 	}
-	return errors.New("usage: attacker attack ORDER | attacker victim ADDRESS…")
+	return errors.New("usage: attacker attack ORDER | attacker victim ADDRESS… | attacker dial ADDRESS")
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"strings"
 	"time"
@@ -17,8 +18,11 @@ import (
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/confine"
 )
 
-// patience is how long one attack may take.
-const patience = 10 * time.Second
+// patience is how long one attack may take; it is looked at in between.
+const (
+	patience = 10 * time.Second
+	pause    = 20 * time.Millisecond
+)
 
 // carryOut confines this process as the order says, tries its attacks, and says what came of them.
 func carryOut(order []byte, out io.Writer) error {
@@ -83,11 +87,12 @@ func prepare(o attack.Order) (attack.Scene, error) {
 	return s, nil
 }
 
-// try makes one attack, on a thread of its own: some change the thread that they are made on.
+// try makes one attack, on a thread of its own: some change the thread that they are made on, and some end it.
 func try(a attack.Attack, scene attack.Scene) string {
-	done := make(chan string, 1)
+	done, thread := make(chan string, 1), make(chan int, 1)
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		thread <- unix.Gettid()
 		defer func() {
 			if p := recover(); p != nil {
 				done <- fmt.Sprint(p)
@@ -95,10 +100,21 @@ func try(a attack.Attack, scene attack.Scene) string {
 		}()
 		done <- attack.Errno(a.Try(scene))
 	}()
-	select {
-	case errno := <-done:
-		return errno
-	case <-time.After(patience):
-		return "it did not end in " + patience.String()
+	task := fmt.Sprintf("/proc/self/task/%d", <-thread)
+	for range int(patience / pause) {
+		select {
+		case errno := <-done:
+			return errno
+		case <-time.After(pause):
+		}
+		if _, err := os.Stat(task); errors.Is(err, os.ErrNotExist) {
+			select {
+			case errno := <-done: // it has ended in between
+				return errno
+			default:
+				return "the kernel ended its thread"
+			}
+		}
 	}
+	return "it did not end in " + patience.String()
 }

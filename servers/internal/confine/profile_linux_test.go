@@ -13,6 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	shared "github.com/bulkhead-mcp/bulkhead/servers/e2e/attack"
 )
 
 // The engine's profiles are written from the same table as the filters of the processes that run below them: what a
@@ -185,5 +187,37 @@ func TestProfiles(t *testing.T) {
 		if diff := cmp.Diff(string(want), got.String()); diff != "" && len(archCalls()) > 0 {
 			t.Errorf("%s: run go test -update on amd64, and look at the difference:\n%s", name, diff)
 		}
+	}
+}
+
+// No file of images/ allows what the list refuses by name, whatever is written in this package.
+func TestProfilesRefuseByName(t *testing.T) {
+	for name := range profiles() {
+		data, err := os.ReadFile(filepath.Join(profileFolder, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var p profile
+		if err := json.Unmarshal(data, &p); err != nil {
+			t.Fatal(err)
+		}
+		if p.DefaultAction != denied {
+			t.Errorf("%s: what it does not name it answers with %s", name, p.DefaultAction)
+		}
+		calls := map[string]bool{}
+		for _, r := range p.Syscalls {
+			if r.Action != allowed {
+				continue
+			}
+			for _, call := range r.Names {
+				calls[call] = true
+			}
+		}
+		for _, c := range shared.Refused() {
+			if calls[c.Name] {
+				t.Errorf("%s allows %s", name, c.Name)
+			}
+		}
+		t.Logf("%s: %d calls allowed, %d refused by name", name, len(calls), len(shared.Refused()))
 	}
 }
