@@ -47,6 +47,10 @@ lock: ## write agents/tools.lock.json from what the servers say of themselves; r
 test: ## all tests that this machine can run
 	@scripts/test
 
+.PHONY: prove
+prove: needs-engine ## start a bundle of its own, attack it from inside and from outside, and print what it claims and what happened; FORMAT=json|markdown
+	@go run ./servers/e2e/prove -format $(or $(FORMAT),text)
+
 .PHONY: lint
 lint: ## linters, and whether the lock file and go.mod are up to date
 	@scripts/lint $(MODULES)
@@ -55,6 +59,10 @@ lint: ## linters, and whether the lock file and go.mod are up to date
 bench: ## the pipeline beside bare mcp-go and net/http alone; every binary's start to first answer, and memory at rest
 	@go test -run '^$$' -bench Pipeline -benchtime 1x ./servers/internal/mcpserver
 	@go test -run '^$$' -bench Processes -benchtime 1x ./servers/e2e/processes
+
+.PHONY: bench-egress
+bench-egress: ## what it costs to go through egress: streams against the same direct, connections, and the memory of idle tunnels
+	@go test -run '^$$' -bench Egress -benchtime 1x ./servers/e2e/processes
 
 .PHONY: conformance
 conformance: ## the protocol's own conformance suite and inspector against every server; needs npm

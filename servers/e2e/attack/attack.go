@@ -90,6 +90,8 @@ type Attack struct {
 	Dials bool
 	// Bridged says that the network layer refuses it only where there is no network at all.
 	Bridged bool
+	// Opens says that it is what a program with a port does at start, so that its profile lets it through.
+	Opens bool
 	// Mortal says that the process dies of it, so that it takes one of its own.
 	Mortal bool
 	// Writes says that the filter, and so the engine's, lets it through where the rules have a folder to write to.

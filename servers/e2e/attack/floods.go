@@ -77,6 +77,7 @@ func descriptors(n int) error {
 
 func fill(dir string, size int) error {
 	path := filepath.Join(dir, made)
+	_ = unix.Unlink(path)
 	err := os.WriteFile(path, make([]byte, size), 0o600)
 	_ = unix.Unlink(path)
 	return err

@@ -47,7 +47,6 @@ func network() []Attack {
 		{Name: "DNS", Dials: true, Bridged: true, By: Network | filtered, Try: func(Scene) error { return dns(embeddedDNS) }},
 		{Name: "turn a listener round", Dials: true, Bridged: true, By: Network | filtered | Landlock, Try: func(s Scene) error { return turn(s.Listener, s.Host) }},
 		{Name: "add an interface by netlink", By: filtered | Capabilities, Try: func(Scene) error { return addInterface() }},
-		{Name: "a vsock to the machine around", By: filtered, Reached: "ECONNRESET", Elsewhere: true, Try: func(Scene) error { return overVsock() }},
 	})
 }
 
@@ -243,7 +242,7 @@ func addInterface() error {
 	}
 	defer func() { _ = unix.Close(fd) }()
 	attribute := func(kind uint16, value []byte) []byte {
-		out := binary.NativeEndian.AppendUint16(nil, uint16(unix.SizeofRtAttr+len(value))) //nolint:gosec // a few bytes
+		out := binary.NativeEndian.AppendUint16(nil, uint16(unix.SizeofRtAttr+len(value)))
 		out = append(binary.NativeEndian.AppendUint16(out, kind), value...)
 		for len(out)%unix.RTA_ALIGNTO != 0 {
 			out = append(out, 0)
@@ -252,7 +251,7 @@ func addInterface() error {
 	}
 	info := attribute(unix.IFLA_LINKINFO, attribute(unix.IFLA_INFO_KIND, []byte("dummy\x00")))
 	body := append(append(make([]byte, unix.SizeofIfInfomsg), attribute(unix.IFLA_IFNAME, []byte("attack0\x00"))...), info...)
-	message := binary.NativeEndian.AppendUint32(nil, uint32(unix.SizeofNlMsghdr+len(body))) //nolint:gosec // a few bytes
+	message := binary.NativeEndian.AppendUint32(nil, uint32(unix.SizeofNlMsghdr+len(body)))
 	message = binary.NativeEndian.AppendUint16(message, unix.RTM_NEWLINK)
 	message = binary.NativeEndian.AppendUint16(message, unix.NLM_F_REQUEST|unix.NLM_F_ACK|unix.NLM_F_CREATE)
 	message = append(append(message, make([]byte, 8)...), body...)
@@ -267,22 +266,10 @@ func addInterface() error {
 	if n < unix.SizeofNlMsghdr+4 {
 		return fmt.Errorf("netlink answers with %d bytes", n)
 	}
-	number := -int32(binary.NativeEndian.Uint32(answer[unix.SizeofNlMsghdr:])) //nolint:gosec // an error as the kernel sends it
+	number := -int32(binary.NativeEndian.Uint32(answer[unix.SizeofNlMsghdr:]))
 	// A kernel without dummy interfaces has looked at the request, and so has let it through.
-	if e := unix.Errno(number); number != 0 && e != unix.EEXIST && e != unix.EOPNOTSUPP { //nolint:gosec // a small positive number
+	if e := unix.Errno(number); number != 0 && e != unix.EEXIST && e != unix.EOPNOTSUPP {
 		return e
 	}
 	return nil
-}
-
-func overVsock() error {
-	fd, err := unix.Socket(unix.AF_VSOCK, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = unix.Close(fd) }()
-	limit := unix.NsecToTimeval(reachTimeout.Nanoseconds())
-	const connectTimeout = 6 // SO_VM_SOCKETS_CONNECT_TIMEOUT of vsock(7)
-	_ = unix.SetsockoptTimeval(fd, unix.AF_VSOCK, connectTimeout, &limit)
-	return unix.Connect(fd, &unix.SockaddrVM{CID: unix.VMADDR_CID_LOCAL, Port: 1})
 }

@@ -3,6 +3,7 @@
 package attack
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,10 +18,10 @@ func privileges() []Attack {
 	attacks := []Attack{
 		{Name: "become root", By: privileged, Try: func(Scene) error { return Raw(unix.SYS_SETUID, 0) }},
 		{Name: "join root's group", By: privileged, Try: func(Scene) error { return Raw(unix.SYS_SETGROUPS, 0, 0) }},
-		{Name: "a user namespace", By: filtered, Elsewhere: true, Try: func(Scene) error { return run("/proc/self/exe", unix.CLONE_NEWUSER) }},
+		{Name: "a user namespace", By: filtered | Landlock, Elsewhere: true, Try: func(Scene) error { return run("/proc/self/exe", unix.CLONE_NEWUSER) }},
 		{Name: "a network namespace", By: privileged, Try: func(Scene) error { return Raw(unix.SYS_UNSHARE, unix.CLONE_NEWNET) }},
-		{Name: "join the namespace of pid 1", By: privileged, Try: func(Scene) error {
-			fd, err := unix.Open("/proc/1/ns/uts", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		{Name: "join a namespace", By: privileged, Try: func(Scene) error {
+			fd, err := unix.Open("/proc/self/ns/uts", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 			if err != nil {
 				return err
 			}
@@ -37,11 +38,9 @@ func privileges() []Attack {
 			fd, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
 			return opened(fd, err)
 		}},
-		{Name: "make the root writable", By: privileged | Landlock, Try: func(Scene) error {
-			return unix.Mount("", "/", "", unix.MS_REMOUNT|unix.MS_BIND, "")
-		}},
-		{Name: "pivot_root", By: privileged | Landlock, Reached: "EINVAL", Try: func(s Scene) error { return unix.PivotRoot(s.Dir, s.Dir) }},
-		{Name: "open a file by its handle", By: privileged, Reached: "EBADF", Try: func(Scene) error {
+		{Name: "make the root writable", By: privileged | Landlock, Try: func(Scene) error { return remountRoot() }},
+		{Name: "pivot_root", By: privileged, Reached: "ENOENT", Try: func(Scene) error { return unix.PivotRoot("/nonexistent", "/nonexistent") }},
+		{Name: "open a file by its handle", By: filtered, Reached: "EBADF", Try: func(Scene) error {
 			handle := unix.NewFileHandle(1, make([]byte, 8))
 			return opened(unix.OpenByHandleAt(-1, handle, unix.O_RDONLY))
 		}},
@@ -77,7 +76,7 @@ func privileges() []Attack {
 		{Name: "watch a file", By: filtered, Try: func(Scene) error { return opened(unix.InotifyInit1(unix.IN_CLOEXEC)) }},
 		{Name: "count what the processor does", By: privileged, Elsewhere: true, Try: func(Scene) error {
 			attr := unix.PerfEventAttr{Type: unix.PERF_TYPE_SOFTWARE, Config: unix.PERF_COUNT_SW_CPU_CLOCK}
-			attr.Size = uint32(unsafe.Sizeof(attr)) //nolint:gosec // a hundred bytes
+			attr.Size = uint32(unsafe.Sizeof(attr))
 			return opened(unix.PerfEventOpen(&attr, -1, 0, -1, unix.PERF_FLAG_FD_CLOEXEC))
 		}},
 		{Name: "a program in the kernel", By: privileged, Elsewhere: true, Try: func(Scene) error {
@@ -138,13 +137,27 @@ func privileges() []Attack {
 	return claim(NoPrivilege, attacks)
 }
 
+// remountRoot makes the root writable, and leaves it as it was.
+func remountRoot() error {
+	var before unix.Statfs_t
+	if err := unix.Statfs("/", &before); err != nil {
+		return err
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REMOUNT|unix.MS_BIND, ""); err != nil {
+		return err
+	}
+	if before.Flags&unix.ST_RDONLY != 0 {
+		return unix.Mount("", "/", "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, "")
+	}
+	return nil
+}
+
 // refusedByName makes every call of [Refused] with arguments that no call can do anything with.
 func refusedByName() error {
 	var through []string
 	for _, c := range Refused() {
-		switch err := Raw(c.Number, none, none, none, none, none, none); err { //nolint:errorlint // a bare number
-		case unix.EPERM, unix.ENOSYS:
-		default:
+		err := Raw(c.Number, none, none, none, none, none, none)
+		if !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.ENOSYS) {
 			through = append(through, c.Name)
 		}
 	}

@@ -87,7 +87,7 @@ func upstream(b *testing.B, hello []byte) string {
 func clientHello(b *testing.B) []byte {
 	b.Helper()
 	near, far := net.Pipe()
-	go func() { _ = tls.Client(near, &tls.Config{InsecureSkipVerify: true}).HandshakeContext(b.Context()) }() //nolint:gosec // nobody answers
+	go func() { _ = tls.Client(near, &tls.Config{InsecureSkipVerify: true}).HandshakeContext(b.Context()) }()
 	header := make([]byte, 5)
 	_, err := io.ReadFull(far, header)
 	body := make([]byte, int(header[3])<<8|int(header[4]))
@@ -144,7 +144,7 @@ func BenchmarkEgress(b *testing.B) {
 		b.Fatal(err)
 	}
 	policy := fmt.Sprintf("version: 1\nclients:\n  dockerhub:\n    hosts:\n      - {host: 127.0.0.1, port: %s, tls: none-for-ip, addresses: [127.0.0.0/8]}\n", port)
-	if err := os.WriteFile(filepath.Join(dir, "egress.yaml"), []byte(policy), 0o644); err != nil { //nolint:gosec // egress has another uid
+	if err := os.WriteFile(filepath.Join(dir, "egress.yaml"), []byte(policy), 0o644); err != nil {
 		b.Fatal(err)
 	}
 	part := bundle(dir)[0]

@@ -40,15 +40,19 @@ func (s *surroundings) fromOutside(ctx context.Context, r *report) error {
 		err = dial(ctx, netip.AddrPortFrom(prefix.Addr(), uint16(s.port)).String()) //nolint:gosec // a port
 		row.add("the port at this machine's address "+prefix.Addr().String(), said(err), err == nil)
 	}
-	// From a container that is on door's bridge, and from one on another.
+	// From a container that is on door's bridge, and from one on another. That each gets anywhere is seen first.
 	for _, network := range []string{"front", "prove"} {
+		host := netip.AddrPortFrom(s.addresses.gateway[network], s.hostPort).String()
+		if err := s.fromContainer(ctx, network, host); err != nil {
+			return fmt.Errorf("a container on the network %s does not even reach the listener on this machine, so that its refusals show nothing: %w", network, err)
+		}
 		for name, target := range map[string]string{
 			"door's port":            "door:4000",
 			"the published port":     netip.AddrPortFrom(s.addresses.gateway[network], uint16(s.port)).String(), //nolint:gosec // a port
 			"egress, by its address": "egress:4000",
 		} {
-			status, err := s.fromContainer(ctx, network, target)
-			row.add(name+" from a container on the network "+network, said(err)+status, err == nil)
+			err := s.fromContainer(ctx, network, target)
+			row.add(name+" from a container on the network "+network, said(err), err == nil)
 		}
 	}
 	url := "http://127.0.0.1:" + strconv.Itoa(s.port) + "/mcp"
@@ -82,14 +86,14 @@ func dial(ctx context.Context, address string) error {
 }
 
 // fromContainer dials from a new container without any layer but the engine's own on a network of the project.
-func (s *surroundings) fromContainer(ctx context.Context, network, address string) (string, error) {
+func (s *surroundings) fromContainer(ctx context.Context, network, address string) error {
 	config, err := s.config()
 	if err != nil {
-		return "", err
+		return err
 	}
 	image := text(child(child(config, "services"), "victim"), "image")
 	_, err = s.docker(ctx, "run", "--rm", "--network", s.project+"_"+network, image, "dial", address)
-	return "", err
+	return err
 }
 
 func post(ctx context.Context, url, authorization string) (int, error) {

@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/e2e/attack"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/confine"
@@ -136,10 +135,6 @@ func (s *surroundings) try(ctx context.Context, p place, layers attack.Layers, a
 	if err := os.WriteFile(file, data, 0o600); err != nil {
 		return nil, "", err
 	}
-	began := time.Now()
-	defer func() {
-		fmt.Fprintln(s.progress, "TIMING", p.name, layers, len(attacks), attacks[0].Name, time.Since(began), died)
-	}()
 	out, err := s.docker(ctx, "compose", "--project-directory", s.root, "--file", file, "run", "--rm", "--no-TTY", "--no-deps", "--quiet-pull", p.name)
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok && strings.TrimSpace(out) == "" && mortal(attacks) {
 		return nil, fmt.Sprintf("it ended with %d", exit.ExitCode()), nil

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -81,22 +82,33 @@ func prove(ctx context.Context, progress io.Writer) (*report, error) {
 	if err := s.fromOutside(ctx, r); err != nil {
 		return nil, err
 	}
-	for _, name := range matrixPlaces() {
-		i := slices.IndexFunc(s.places, func(p place) bool { return p.name == name })
+	for _, of := range matrices() {
+		i := slices.IndexFunc(s.places, func(p place) bool { return p.name == of.place })
 		if i < 0 {
-			return nil, fmt.Errorf("the matrix is of %s, and there is no such service", name)
+			return nil, fmt.Errorf("the matrix is of %s, and there is no such service", of.place)
 		}
-		say("taking layers away in the place of %s", name)
-		if err := s.matrix(ctx, s.places[i], r); err != nil {
+		say("taking layers away in the place of %s", of.place)
+		if err := s.matrix(ctx, s.places[i], of.claims, r); err != nil {
 			return nil, err
 		}
 	}
 	return r, nil
 }
 
-// matrixPlaces are the services in whose place the layers are taken away one by one: the server that reaches most, and
-// the one program that is on a bridge and must not dial.
-func matrixPlaces() []string { return []string{"dockerhub", "door"} }
+// stand is a service in whose place the layers are taken away one by one, and the claims that are looked at there.
+type stand struct {
+	place  string
+	claims []attack.Claim
+}
+
+// matrices are of the server that reaches most, and of the one program that is on a bridge and must not dial: there it is
+// other layers that see to that.
+func matrices() []stand {
+	return []stand{
+		{"dockerhub", []attack.Claim{attack.NoWayOut, attack.NoWrite, attack.NoProgram, attack.NoPrivilege, attack.NoNeighbour, attack.Bounded}},
+		{"door", []attack.Claim{attack.NoWayOut}},
+	}
+}
 
 // allowControl lets dockerhub reach the listener on the host, so that a refusal of others is known to be the policy's.
 func (b *bundle) allowControl(host netip.AddrPort) error {
@@ -120,6 +132,9 @@ func (p place) covering(a attack.Attack, scene attack.Scene) (by attack.Layers, 
 	}
 	if len(p.networks) > 0 && a.Bridged {
 		by &^= attack.Network
+	}
+	if a.Opens && len(p.networks) > 0 {
+		by &^= attack.Seccomp
 	}
 	if len(p.parsed.Write) > 0 && a.Writes {
 		by &^= attack.Filter
@@ -192,14 +207,14 @@ type cell struct {
 
 // matrix takes layers away: each attack must be refused with all of them, with each alone that covers it, and by nothing
 // else; and it must succeed once those that cover it are away, the others being there.
-func (s *surroundings) matrix(ctx context.Context, p place, r *report) error {
+func (s *surroundings) matrix(ctx context.Context, p place, claims []attack.Claim, r *report) error {
 	scene := s.scene(p, attack.All)
 	lines := map[string]*line{}
 	var all []attack.Attack
 	groups := map[attack.Layers][]attack.Attack{} // by what covers them
 	for _, a := range attack.Table() {
 		by, ok := p.covering(a, scene)
-		if !ok || by == 0 || a.Claim == attack.NoWayOut && len(p.networks) > 0 && s.opensPorts(a) {
+		if !ok || !slices.Contains(claims, a.Claim) {
 			continue
 		}
 		all = append(all, a)
@@ -237,11 +252,6 @@ func (s *surroundings) matrix(ctx context.Context, p place, r *report) error {
 	return nil
 }
 
-// opensPorts tells whether an attack is what a program with a port must be able to do until it confines itself.
-func (*surroundings) opensPorts(a attack.Attack) bool {
-	return a.Name == "TCP socket" || a.Name == "TCP socket over IPv6"
-}
-
 // each makes attacks with these layers; those that an attacker may die of have one each.
 func (s *surroundings) each(ctx context.Context, p place, layers attack.Layers, attacks []attack.Attack) (map[string]string, error) {
 	var together []attack.Attack
@@ -261,9 +271,7 @@ func (s *surroundings) each(ctx context.Context, p place, layers attack.Layers, 
 		return results, nil
 	}
 	some, _, err := s.try(ctx, p, layers, together)
-	for name, result := range some {
-		results[name] = result
-	}
+	maps.Copy(results, some)
 	return results, err
 }
 

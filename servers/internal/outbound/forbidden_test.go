@@ -86,7 +86,7 @@ func TestForbiddenRedirects(t *testing.T) {
 	client := &http.Client{Transport: forbidding(t, cases, spy, hub, caFile).Transport()}
 	follow := func(to string) error {
 		location = to
-		response, err := client.Get(fmt.Sprintf("https://hub.example:%d/", hub)) //nolint:noctx // a test's
+		response, err := client.Get(fmt.Sprintf("https://hub.example:%d/", hub))
 		if err == nil {
 			_ = response.Body.Close()
 		}
