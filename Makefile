@@ -47,6 +47,10 @@ lock: ## write agents/tools.lock.json from what the servers say of themselves; r
 test: ## all tests that this machine can run
 	@scripts/test
 
+.PHONY: prove
+prove: needs-engine ## start a bundle of its own, attack it from inside and from outside, and print what it claims and what happened; FORMAT=json|markdown
+	@go run ./servers/e2e/prove -format $(or $(FORMAT),text)
+
 .PHONY: lint
 lint: ## linters, and whether the lock file and go.mod are up to date
 	@scripts/lint $(MODULES)
@@ -60,6 +64,10 @@ bench: ## the pipeline beside bare mcp-go and net/http alone; every binary's sta
 bench-gateway: ## a call through the gateway beside the direct call to the same server and a bare mcp-go proxy; a log of ten million records
 	@go test -run '^$$' -bench Gateway -benchtime 1x ./servers/e2e/processes
 	@go test -run '^$$' -bench Large -benchtime 1x ./servers/internal/audit -audit.records 10000000
+
+.PHONY: bench-egress
+bench-egress: ## what it costs to go through egress: streams against the same direct, connections, and the memory of idle tunnels
+	@go test -run '^$$' -bench Egress -benchtime 1x ./servers/e2e/processes
 
 .PHONY: conformance
 conformance: ## the protocol's own conformance suite and inspector against every server; needs npm

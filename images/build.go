@@ -26,9 +26,6 @@ const (
 	versionOf    = module + "/servers/internal/version.version"
 	localVersion = "dev"
 
-	// hostProgram is the one program of servers/e2e that is no container: `make demo` runs it beside the engine.
-	hostProgram = "servers/e2e/demo"
-
 	// localDomain names images that exist in this machine's engine only: no registry can answer for it.
 	localDomain = "bulkhead.local"
 )
@@ -53,6 +50,9 @@ type image struct {
 func (i image) variable() string {
 	return "BULKHEAD_" + strings.ToUpper(strings.ReplaceAll(i.name, "-", "_")) + "_IMAGE"
 }
+
+// hostPrograms are those of servers/e2e that are no containers: `make demo` and `make prove` run them beside the engine.
+func hostPrograms() []string { return []string{"servers/e2e/demo", "servers/e2e/prove"} }
 
 // findRoot is the folder of the repository: the nearest one upwards whose go.mod is the main module's.
 func findRoot() (string, error) {
@@ -84,7 +84,7 @@ func findServers(root string) ([]server, error) {
 		}
 		for _, entry := range entries {
 			folder := path.Join(dir, entry.Name())
-			if !entry.IsDir() || folder == hostProgram {
+			if !entry.IsDir() || slices.Contains(hostPrograms(), folder) {
 				continue
 			}
 			s, ok, err := readServer(root, folder)

@@ -58,6 +58,8 @@ func (w *watched) Read(p []byte) (int, error) {
 
 // serve reads one request, does what the policy lets it, and records what became of it.
 func (x *exchange) serve(ctx context.Context) {
+	ctx, cancel := context.WithTimeoutCause(ctx, x.limits.lifetime, errLifetime)
+	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = x.conn.Close() })
 	defer stop()
 	defer func() { _ = x.conn.Close() }()
@@ -262,7 +264,7 @@ func outcome(err error) string {
 	switch {
 	case err == nil:
 		return "closed"
-	case errors.Is(err, relay.ErrIdle), errors.Is(err, errStopping):
+	case errors.Is(err, relay.ErrIdle), errors.Is(err, errStopping), errors.Is(err, errLifetime):
 		return err.Error()
 	case errors.As(err, &opErr):
 		// Without the addresses, which have fields of their own.

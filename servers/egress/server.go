@@ -28,12 +28,16 @@ const (
 	dialTimeout    = 20 * time.Second // to resolve a name and try its addresses
 	writeTimeout   = 5 * time.Second  // for our own few bytes to a client, and the ClientHello to an upstream
 	idleTimeout    = 5 * time.Minute  // without a byte in either direction
+	lifetime       = time.Hour        // of a connection, whatever moves on it: its record comes when it ends
 	shutdownGrace  = 3 * time.Second  // for open connections when the process is told to stop
 	socketName     = "s"              // of a client's socket, in the client's folder
 )
 
 // errStopping is why connections end when the process is told to stop.
 var errStopping = errors.New("egress is stopping")
+
+// errLifetime is why a connection ends that never would by itself.
+var errLifetime = errors.New("the connection lasted too long")
 
 // server serves every client of a policy, each on its own socket.
 type server struct {
@@ -48,7 +52,8 @@ type server struct {
 type limits struct {
 	connections                 int
 	headerTimeout, helloTimeout time.Duration
-	idleTimeout, shutdownGrace  time.Duration
+	idleTimeout, lifetime       time.Duration
+	shutdownGrace               time.Duration
 }
 
 func newServer(policy *egresspolicy.Policy, logger *slog.Logger, sandbox confine.Sandbox) *server {
@@ -62,6 +67,7 @@ func newServer(policy *egresspolicy.Policy, logger *slog.Logger, sandbox confine
 			headerTimeout: headerTimeout,
 			helloTimeout:  helloTimeout,
 			idleTimeout:   idleTimeout,
+			lifetime:      lifetime,
 			shutdownGrace: shutdownGrace,
 		},
 	}

@@ -588,6 +588,31 @@ func TestTunnelIdle(t *testing.T) {
 	same(t, b.journal.next(t), entry{Client: "dockerhub", Host: "hub.example", Port: int(b.tlsPort), Address: "127.0.0.1", Decision: "allow", Reason: "nothing was sent for too long"})
 }
 
+// A stream that never ends and never pauses ends all the same, with a record of what it moved.
+func TestTunnelLifetime(t *testing.T) {
+	b := testBench(t, func(l *limits) { l.lifetime = 300 * time.Millisecond })
+	b.upstream.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		for {
+			if _, err := w.Write(make([]byte, 4096)); err != nil {
+				return
+			}
+			time.Sleep(time.Millisecond) // or it is too large for the client first
+		}
+	})
+	response, err := b.client(t, "dockerhub").Get(fmt.Sprintf("https://hub.example:%d/", b.tlsPort))
+	if err == nil {
+		_, err = io.Copy(io.Discard, response.Body)
+		_ = response.Body.Close()
+	}
+	if err == nil {
+		t.Error("the stream ended well")
+	}
+	e := b.journal.next(t)
+	if e.Decision != "allow" || e.Reason != "the connection lasted too long" || *e.Duration < 300_000 {
+		t.Errorf("%+v after %d µs", e, *e.Duration)
+	}
+}
+
 // One client's connections are bounded, and another client does not feel it.
 func TestConnectionCap(t *testing.T) {
 	b := testBench(t, func(l *limits) { l.connections = 3 })

@@ -10,13 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func archAttacks() []attack {
-	return []attack{
-		{name: "a call of x32", on: "EPERM", off: "ENOSYS", elsewhere: true,
-			try: func(scene) error { return raw(foreignBit | unix.SYS_GETPID) }},
-	}
-}
-
 // foreignCall makes the system call getpid of a 32-bit program.
 func foreignCall() func() {
 	code := []byte{

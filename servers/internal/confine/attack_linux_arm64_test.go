@@ -1,7 +1,5 @@
 package confine
 
-func archAttacks() []attack { return nil }
-
 // foreignCall would need a processor that runs 32-bit programs, and a switch of the whole process.
 func foreignCall() func() { return func() {} }
 

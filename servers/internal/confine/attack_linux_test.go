@@ -20,6 +20,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	shared "github.com/bulkhead-mcp/bulkhead/servers/e2e/attack"
 )
 
 // scene is what the attacks of a child are made on.
@@ -50,9 +52,6 @@ type attack struct {
 // inTmp is a file that attacks make.
 const inTmp = "/tmp/confine-test"
 
-// nowhere is an address that is never mapped.
-const nowhere uintptr = 1
-
 func cstring(s string) uintptr {
 	p, err := unix.BytePtrFromString(s)
 	if err != nil {
@@ -61,135 +60,31 @@ func cstring(s string) uintptr {
 	return uintptr(unsafe.Pointer(p))
 }
 
-func opened(fd int, err error) error {
-	if err == nil {
-		_ = unix.Close(fd)
-	}
-	return err
-}
+func open(path string, flags int) error { return shared.Open(path, flags) }
 
-func open(path string, flags int) error {
-	return opened(unix.Open(path, flags|unix.O_CLOEXEC|unix.O_NONBLOCK, 0o600))
-}
-
-func socket(family, typ, protocol int) error {
-	return opened(unix.Socket(family, typ|unix.SOCK_CLOEXEC, protocol))
-}
-
+// attacks are those of every process, and those on what is here: files, and other processes of the same user.
 func attacks() []attack {
-	none := ^uintptr(0)
-	call := func(nr uintptr, args ...uintptr) func(scene) error {
-		return func(scene) error { return raw(nr, args...) }
+	var list []attack
+	for _, a := range shared.Calls() {
+		if a.Confined == "" {
+			continue
+		}
+		list = append(list, attack{name: a.Name, on: a.Confined, off: a.Reached, elsewhere: a.Elsewhere,
+			try: func(s scene) error { return a.Try(shared.Scene{Program: s.program}) }})
 	}
+	call := func(nr uintptr, args ...uintptr) func(scene) error {
+		return func(scene) error { return shared.Raw(nr, args...) }
+	}
+	none := ^uintptr(0)
 	missing := cstring("/nonexistent")
 	atCwd := int64(unix.AT_FDCWD)
 	cwd := uintptr(atCwd)
-	page := uintptr(os.Getpagesize())
-	return append([]attack{
-		// Programs.
-		{name: "execve", try: call(unix.SYS_EXECVE, missing, 0, 0), on: "EPERM", off: "ENOENT"},
-		{name: "execveat", try: call(unix.SYS_EXECVEAT, cwd, missing, 0, 0, 0), on: "EPERM", off: "ENOENT"},
-		{name: "run a program", on: "EPERM", try: func(scene) error { return run("/proc/self/exe", 0) }},
-		{name: "fork", on: "EPERM", try: func(scene) error { return fork() }},
-		{name: "memfd_create", on: "EPERM", try: func(scene) error { return opened(unix.MemfdCreate("x", unix.MFD_CLOEXEC)) }},
-		{name: "run a memfd that is there", on: "EPERM", try: func(s scene) error {
-			return run(fmt.Sprintf("/proc/self/fd/%d", s.program), 0)
-		}},
-		{name: "fexecve of it", on: "EPERM", off: "EFAULT", try: func(s scene) error {
-			return raw(unix.SYS_EXECVEAT, uintptr(s.program), cstring(""), nowhere, 0, unix.AT_EMPTY_PATH)
-		}},
-		{name: "executable memory", on: "EPERM", try: func(scene) error {
-			return mapped(page, unix.PROT_READ|unix.PROT_EXEC)
-		}},
-		{name: "writable and executable memory", on: "EPERM", try: func(scene) error {
-			return mapped(page, unix.PROT_READ|unix.PROT_WRITE|unix.PROT_EXEC)
-		}},
-		{name: "memory made executable", on: "EPERM", try: func(scene) error {
-			memory, err := unix.Mmap(-1, 0, int(page), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = unix.Munmap(memory) }()
-			return unix.Mprotect(memory, unix.PROT_READ|unix.PROT_EXEC)
-		}},
-		{name: "pkey_mprotect", try: call(unix.SYS_PKEY_MPROTECT, 0, 0, unix.PROT_EXEC, none), on: "EPERM", elsewhere: true},
-		{name: "personality", try: call(unix.SYS_PERSONALITY, 0xffffffff), on: "EPERM"},
-
-		// Other processes.
-		{name: "ptrace", try: call(unix.SYS_PTRACE, unix.PTRACE_ATTACH, 1<<30), on: "EPERM", off: "ESRCH"},
-		{name: "process_vm_readv", on: "EPERM", elsewhere: true, try: func(scene) error {
-			var from, to [8]byte
-			_, err := unix.ProcessVMReadv(os.Getpid(), []unix.Iovec{{Base: &to[0], Len: 8}},
-				[]unix.RemoteIovec{{Base: uintptr(unsafe.Pointer(&from[0])), Len: 8}}, 0)
-			return err
-		}},
+	return append(list, []attack{
 		{name: "signal another process", on: "EPERM", try: func(s scene) error { return unix.Kill(s.Helper, 0) }},
 		{name: "signal a thread of another process", on: "EPERM", try: func(s scene) error { return unix.Tgkill(s.Helper, s.Helper, 0) }},
 		{name: "signal the group", on: "EPERM", try: func(scene) error { return unix.Kill(0, 0) }},
-		{name: "tkill", on: "EPERM", try: func(s scene) error { return raw(unix.SYS_TKILL, uintptr(s.Helper), 0) }},
-		{name: "pidfd_open", on: "EPERM", try: func(s scene) error { return opened(unix.PidfdOpen(s.Helper, 0)) }},
-		{name: "pidfd_getfd", try: call(unix.SYS_PIDFD_GETFD, none, 0, 0), on: "EPERM", off: "EBADF", elsewhere: true},
-		{name: "clone with namespaces", try: call(unix.SYS_CLONE, unix.CLONE_NEWNS|unix.CLONE_FS), on: "EPERM", off: "EINVAL", elsewhere: true},
-		{name: "clone of a thread with a namespace", try: call(unix.SYS_CLONE, threadFlags|unix.CLONE_NEWUSER), on: "EPERM", off: "EINVAL", elsewhere: true},
-		{name: "a child in a namespace", on: "EPERM", elsewhere: true, try: func(scene) error {
-			return run("/proc/self/exe", unix.CLONE_NEWUTS)
-		}},
-		{name: "clone3", try: call(unix.SYS_CLONE3, 0, 0), on: "ENOSYS", off: "EINVAL", elsewhere: true},
-		{name: "unshare", try: call(unix.SYS_UNSHARE, unix.CLONE_NEWUTS), on: "EPERM", elsewhere: true},
-		{name: "setns", try: call(unix.SYS_SETNS, none, 0), on: "EPERM", off: "EBADF", elsewhere: true},
-
-		// The kernel.
-		{name: "io_uring_setup", on: "EPERM", elsewhere: true, try: func(scene) error {
-			var params [120]byte
-			fd, _, number := unix.RawSyscall(unix.SYS_IO_URING_SETUP, 1, uintptr(unsafe.Pointer(&params)), 0)
-			if number != 0 {
-				return number
-			}
-			return unix.Close(int(fd))
-		}},
-		{name: "bpf", try: call(unix.SYS_BPF, none, 0, 0), on: "EPERM", off: "EINVAL", elsewhere: true},
-		{name: "perf_event_open", try: call(unix.SYS_PERF_EVENT_OPEN, nowhere, 0, none, none, 0), on: "EPERM", off: "EFAULT", elsewhere: true},
-		{name: "userfaultfd", try: call(unix.SYS_USERFAULTFD, 1<<20), on: "EPERM", off: "EINVAL", elsewhere: true},
-		{name: "keyctl", try: call(unix.SYS_KEYCTL, 1<<20), on: "EPERM", off: "ENOTSUP", elsewhere: true},
-		{name: "shmget", try: call(unix.SYS_SHMGET, 0, 0, 0), on: "EPERM", off: "EINVAL"},
-		{name: "mq_open", try: call(unix.SYS_MQ_OPEN, nowhere, 0), on: "EPERM", off: "EFAULT", elsewhere: true},
-		{name: "memfd_secret", on: "EPERM", elsewhere: true, try: func(scene) error { return opened(unix.MemfdSecret(0)) }},
-		{name: "vmsplice", try: call(unix.SYS_VMSPLICE, none, 0, 0, 0), on: "EPERM", off: "EBADF"},
+		{name: "tkill", on: "EPERM", try: func(s scene) error { return shared.Raw(unix.SYS_TKILL, uintptr(s.Helper), 0) }},
 		{name: "splice", try: call(unix.SYS_SPLICE, none, 0, none, 0, 1, 0), on: "EPERM", off: "EBADF"},
-		{name: "mount", try: call(unix.SYS_MOUNT, missing, missing, 0, 0, 0), on: "EPERM", off: "ENOENT", elsewhere: true},
-		{name: "chroot", try: call(unix.SYS_CHROOT, missing), on: "EPERM", off: "ENOENT"},
-		{name: "ioctl", try: call(unix.SYS_IOCTL, none, 0), on: "EPERM", off: "EBADF"},
-		{name: "raise a limit", on: "EPERM", try: func(scene) error {
-			var limit unix.Rlimit
-			if err := unix.Prlimit(0, unix.RLIMIT_CORE, nil, &limit); err != nil {
-				return err
-			}
-			return unix.Prlimit(0, unix.RLIMIT_CORE, &limit, nil)
-		}},
-		{name: "a filter of one's own", try: call(unix.SYS_SECCOMP, unix.SECCOMP_GET_ACTION_AVAIL, 0, nowhere), on: "EPERM", off: "EFAULT"},
-		{name: "open the process to others", try: call(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 1), on: "EPERM"},
-
-		// The network.
-		{name: "TCP socket", on: "EPERM", try: func(scene) error { return socket(unix.AF_INET, unix.SOCK_STREAM, 0) }},
-		{name: "UDP socket", on: "EPERM", try: func(scene) error { return socket(unix.AF_INET, unix.SOCK_DGRAM, 0) }},
-		{name: "TCP socket over IPv6", on: "EPERM", try: func(scene) error { return socket(unix.AF_INET6, unix.SOCK_STREAM, 0) }, elsewhere: true},
-		{name: "MPTCP socket", on: "EPERM", try: func(scene) error { return socket(unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP) }, elsewhere: true},
-		{name: "ping socket", on: "EPERM", try: func(scene) error { return socket(unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_ICMP) }, elsewhere: true},
-		{name: "raw socket", on: "EPERM", try: func(scene) error { return socket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP) }, elsewhere: true},
-		{name: "packet socket", on: "EPERM", try: func(scene) error { return socket(unix.AF_PACKET, unix.SOCK_RAW, 0) }, elsewhere: true},
-		{name: "vsock", on: "EPERM", try: func(scene) error { return socket(unix.AF_VSOCK, unix.SOCK_STREAM, 0) }, elsewhere: true},
-		{name: "netlink socket", on: "EPERM", try: func(scene) error { return socket(unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE) }},
-		{name: "Unix datagram socket", on: "EPERM", try: func(scene) error { return socket(unix.AF_UNIX, unix.SOCK_DGRAM, 0) }},
-		{name: "socketpair", on: "EPERM", try: func(scene) error {
-			pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-			return opened(pair[0], err)
-		}},
-		{name: "bind", try: call(unix.SYS_BIND, none, 0, 0), on: "EPERM", off: "EBADF"},
-		{name: "listen", try: call(unix.SYS_LISTEN, none, 0), on: "EPERM", off: "EBADF"},
-		{name: "sendto", try: call(unix.SYS_SENDTO, none, 0, 0, unix.MSG_FASTOPEN), on: "EPERM", off: "EBADF"},
-		{name: "sendmsg", try: call(unix.SYS_SENDMSG, none, 0, 0), on: "EPERM", off: "EBADF"},
-		{name: "recvmsg", try: call(unix.SYS_RECVMSG, none, 0, 0), on: "EPERM", off: "EBADF"},
-		{name: "a socket filter", try: call(unix.SYS_SETSOCKOPT, none, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, 0, 0), on: "EPERM", off: "EBADF"},
 
 		// Files.
 		{name: "read /etc/shadow", on: "EACCES", elsewhere: true, try: func(scene) error { return open("/etc/shadow", unix.O_RDONLY) }},
@@ -221,54 +116,7 @@ func attacks() []attack {
 		{name: "symlink", try: call(unix.SYS_SYMLINKAT, missing, cwd, cstring("/nonexistent/x")), on: "EPERM", off: "ENOENT"},
 		{name: "mknod", try: call(unix.SYS_MKNODAT, cwd, cstring("/nonexistent/x"), unix.S_IFIFO|0o600, 0), on: "EPERM", off: "ENOENT"},
 		{name: "setxattr", try: call(unix.SYS_SETXATTR, missing, missing, 0, 0, 0), on: "EPERM", off: "ENOENT"},
-	}, archAttacks()...)
-}
-
-func mapped(size uintptr, protection int) error {
-	memory, err := unix.Mmap(-1, 0, int(size), protection, unix.MAP_PRIVATE|unix.MAP_ANON)
-	if err == nil {
-		_ = unix.Munmap(memory)
-	}
-	return err
-}
-
-// run runs a copy of this program, which does nothing. It needs no file, pipe or socket for that.
-func run(path string, cloneFlags uintptr) error {
-	pid, err := syscall.ForkExec(path, []string{"x", "-test.run=^$"}, &syscall.ProcAttr{
-		Env: []string{childName + "=nothing"},
-		Sys: &syscall.SysProcAttr{Cloneflags: cloneFlags},
-	})
-	return wait(pid, err)
-}
-
-// fork makes a process that ends at once.
-func fork() error {
-	pid, _, number := unix.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
-	if number != 0 {
-		return number
-	}
-	if pid == 0 {
-		for {
-			_, _, _ = unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
-		}
-	}
-	return wait(int(pid), nil)
-}
-
-func wait(pid int, err error) error {
-	if err != nil {
-		return err
-	}
-	var status unix.WaitStatus
-	for {
-		if _, err = unix.Wait4(pid, &status, 0, nil); err != unix.EINTR {
-			break
-		}
-	}
-	if err == nil && status.ExitStatus() != 0 {
-		return fmt.Errorf("exit status %d", status.ExitStatus())
-	}
-	return err
+	}...)
 }
 
 // connects are the attacks of a program that connects to a Unix socket.
@@ -304,7 +152,7 @@ func attackChild(input []byte) error {
 		return fmt.Errorf("this is thread %d and not the main thread", unix.Gettid())
 	}
 	var err error
-	if s.program, err = memfdProgram(); err != nil {
+	if s.program, err = shared.ProgramInMemory(); err != nil {
 		return err
 	}
 	list := attacks()
@@ -317,7 +165,7 @@ func attackChild(input []byte) error {
 			if results[a.name] == nil {
 				results[a.name] = map[string]string{}
 			}
-			results[a.name][thread] = errno(a.try(s))
+			results[a.name][thread] = shared.Errno(a.try(s))
 		}
 	}
 	onThread := func(thread string, wait func()) (ready <-chan struct{}, done <-chan struct{}) {
@@ -371,21 +219,6 @@ func attackChild(input []byte) error {
 	// The test looks at the threads meanwhile.
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return err
-}
-
-// memfdProgram is a descriptor of a copy of this program.
-func memfdProgram() (int, error) {
-	program, err := os.ReadFile("/proc/self/exe")
-	if err != nil {
-		return 0, err
-	}
-	fd, err := unix.MemfdCreate("program", unix.MFD_CLOEXEC)
-	for err == nil && len(program) > 0 {
-		var n int
-		n, err = unix.Write(fd, program)
-		program = program[n:]
-	}
-	return fd, err
 }
 
 // newScene makes what attacks are made on.
@@ -564,7 +397,7 @@ func turnChild(input []byte) error {
 		length = len(s.Rules.Connect[0]) + unixAddressExtra
 	}
 	connect := func(address []byte, length int) string {
-		return errno(raw(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&address[0])), uintptr(length)))
+		return shared.Errno(shared.Raw(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&address[0])), uintptr(length)))
 	}
 	address := make([]byte, 128) // all zero: AF_UNSPEC, which disconnects
 	disconnected := connect(address, length)
@@ -748,5 +581,5 @@ func readableSelf(t *testing.T) string {
 
 // snoopChild opens the memory of the process whose number it gets.
 func snoopChild(input []byte) error {
-	return say(errno(open(fmt.Sprintf("/proc/%s/mem", input), unix.O_RDONLY)))
+	return say(shared.Errno(open(fmt.Sprintf("/proc/%s/mem", input), unix.O_RDONLY)))
 }

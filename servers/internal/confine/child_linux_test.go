@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,7 +13,7 @@ import (
 	"runtime"
 	"testing"
 
-	"golang.org/x/sys/unix"
+	shared "github.com/bulkhead-mcp/bulkhead/servers/e2e/attack"
 )
 
 // A process can be confined but once, so that each case is a child: the test binary runs itself.
@@ -39,7 +38,9 @@ func TestMain(m *testing.M) {
 		"wait":    waitChild,
 		"shorn":   shornChild,
 		"reasons": reasonsChild,
-		"nothing": func([]byte) error { return nil },
+	}
+	if os.Getenv(shared.Nothing) != "" {
+		os.Exit(0) // an attack runs this program, to see whether it can
 	}
 	name := os.Getenv(childName)
 	if name == "" {
@@ -129,25 +130,3 @@ func (d *dialogue) line(t *testing.T, output any) {
 }
 
 func say(v any) error { return json.NewEncoder(os.Stdout).Encode(v) }
-
-// errno names the error of a system call; "" is success.
-func errno(err error) string {
-	var number unix.Errno
-	switch {
-	case err == nil:
-		return ""
-	case errors.As(err, &number):
-		return unix.ErrnoName(number)
-	}
-	return err.Error()
-}
-
-func raw(nr uintptr, args ...uintptr) error {
-	var a [6]uintptr
-	copy(a[:], args)
-	_, _, number := unix.RawSyscall6(nr, a[0], a[1], a[2], a[3], a[4], a[5])
-	if number != 0 {
-		return number
-	}
-	return nil
-}

@@ -40,23 +40,23 @@ var (
 // on the listeners that it has, and reads and writes what is open; it opens no file and no socket.
 type Rules struct {
 	// Read are files, and folders with all below them, that it opens for reading.
-	Read []string
+	Read []string `json:"read,omitempty"`
 	// Write are folders in which it makes, reads, writes, renames and removes files. Without any, no file can be
 	// opened for writing, whatever the kernel knows of Landlock.
-	Write []string
+	Write []string `json:"write,omitempty"`
 	// Connect are the paths of the Unix sockets that it connects to, exactly as it dials them. They need not be
 	// there yet, but their folders must. Without any, it cannot make a Unix socket.
-	Connect []string
+	Connect []string `json:"connect,omitempty"`
 	// Network says that its job is the network: it makes TCP and UDP sockets and connects them to anything, and
 	// reads the files that say how names are resolved. Accepting from an open TCP listener does not need it.
-	Network bool
+	Network bool `json:"network,omitempty"`
 	// Splice says that it carries bytes from connection to connection within the kernel.
-	Splice bool
+	Splice bool `json:"splice,omitempty"`
 
 	// LandlockOptional lets Apply carry on, and report it, where the kernel has no Landlock.
-	LandlockOptional bool
+	LandlockOptional bool `json:"landlock_optional,omitempty"`
 	// FilterOptional lets Apply carry on, and report it, where the kernel takes no filter.
-	FilterOptional bool
+	FilterOptional bool `json:"filter_optional,omitempty"`
 }
 
 // Report is what the process could still do.
@@ -128,8 +128,9 @@ func (s Sandbox) Check(ctx context.Context, logger *slog.Logger) error {
 	return nil
 }
 
-// Enter is [Apply], with the report as one line of the log: a warning if the kernel leaves gaps. A kernel without
-// Landlock is a gap; one without the filter is an error, unless the operator insists.
+// Enter is [Apply], with the rules and the report as one line of the log: a warning if the kernel leaves gaps. A kernel
+// without Landlock is a gap; one without the filter is an error, unless the operator insists. Whoever wants to see what
+// the process could do under other circumstances takes the rules from there.
 func (s Sandbox) Enter(ctx context.Context, rules Rules, logger *slog.Logger) error {
 	if !s.Enforced {
 		return nil
@@ -143,6 +144,6 @@ func (s Sandbox) Enter(ctx context.Context, rules Rules, logger *slog.Logger) er
 	if len(report.Gaps) > 0 {
 		level = slog.LevelWarn
 	}
-	logger.LogAttrs(ctx, level, "confined", slog.Any("confine", report))
+	logger.LogAttrs(ctx, level, "confined", slog.Any("confine", report), slog.Any("rules", rules))
 	return nil
 }

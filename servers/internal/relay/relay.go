@@ -17,6 +17,9 @@ type Conn interface {
 	CloseWrite() error
 }
 
+// unixBuffer is how many bytes may be on their way in a Unix socket; they take memory only while they are.
+const unixBuffer = 1 << 20
+
 // linger is how long near may go on once far has ended.
 const linger = 5 * time.Second
 
@@ -35,6 +38,9 @@ type Result struct {
 // still sends nobody answers, and whoever keeps silent must not keep the connection. Both connections are then closed.
 func Carry(ctx context.Context, near, far Conn, idle time.Duration) Result {
 	r := &relay{near: near, far: far, tick: idle / 2}
+	for _, conn := range []Conn{near, far} {
+		widen(conn)
+	}
 	r.lastMoved.Store(time.Now().UnixNano())
 	stop := context.AfterFunc(ctx, func() { r.end(context.Cause(ctx)) })
 	defer stop()
@@ -63,6 +69,14 @@ type relay struct {
 	farDone   atomic.Pointer[time.Timer]
 	ended     sync.Once
 	err       error // why, once it has ended
+}
+
+// widen gives a Unix socket a larger buffer: the default holds less than one splice moves, so that both ends would wait
+// for each other most of the time. TCP finds its own size. The kernel gives less if it may not give as much.
+func widen(conn Conn) {
+	if socket, ok := conn.(*net.UnixConn); ok {
+		_ = socket.SetWriteBuffer(unixBuffer)
+	}
 }
 
 // end closes both connections. The first reason counts: what comes after it is its consequence.

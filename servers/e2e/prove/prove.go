@@ -1,0 +1,309 @@
+//go:build linux && (amd64 || arm64)
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bulkhead-mcp/bulkhead/servers/e2e/attack"
+)
+
+const (
+	whole = 20 * time.Minute // of everything, images from a cold cache included
+
+	// controlHost is what egress's policy lists besides, to show that the way through egress is open at all.
+	controlRule = "\n    hosts:\n      - {host: %[1]s, port: %[2]d, tls: none-for-ip, addresses: [%[1]s/32]}\n"
+)
+
+// prove starts a bundle, attacks it, and stops it.
+func prove(ctx context.Context, progress io.Writer) (*report, error) {
+	ctx, cancel := context.WithTimeout(ctx, whole)
+	defer cancel()
+	b, err := newBundle(ctx, progress)
+	if b != nil {
+		defer b.stop()
+	}
+	if err != nil {
+		return nil, err
+	}
+	say := func(format string, args ...any) { fmt.Fprintf(progress, "prove: "+format+"\n", args...) }
+	say("building the images")
+	if err := b.build(ctx); err != nil {
+		return nil, err
+	}
+	say("starting the bundle %s", b.project)
+	if err := b.up(ctx); err != nil {
+		return nil, err
+	}
+	found, err := b.addresses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	hostPort, err := b.listen(ctx, found)
+	if err != nil {
+		return nil, err
+	}
+	control := netip.AddrPortFrom(found.gateway["out"], hostPort)
+	if err := b.allowControl(control); err != nil {
+		return nil, err
+	}
+	if err := b.start(ctx); err != nil {
+		return nil, err
+	}
+	if found, err = b.addresses(ctx); err != nil {
+		return nil, err
+	}
+	s, err := survey(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	s.addresses, s.hostPort = found, hostPort
+	r := &report{}
+	if r.Engine, err = b.docker(ctx, "version", "--format", "engine {{.Server.Version}}, kernel {{.Server.KernelVersion}}, {{.Server.Os}}/{{.Server.Arch}}"); err != nil {
+		return nil, err
+	}
+	r.Engine = strings.TrimSpace(r.Engine)
+	for _, p := range s.places {
+		say("attacking from the place of %s", p.name)
+		if err := s.attackFrom(ctx, p, r); err != nil {
+			return nil, err
+		}
+	}
+	say("attacking from outside")
+	if err := s.fromOutside(ctx, r); err != nil {
+		return nil, err
+	}
+	for _, of := range matrices() {
+		i := slices.IndexFunc(s.places, func(p place) bool { return p.name == of.place })
+		if i < 0 {
+			return nil, fmt.Errorf("the matrix is of %s, and there is no such service", of.place)
+		}
+		say("taking layers away in the place of %s", of.place)
+		if err := s.matrix(ctx, s.places[i], of.claims, r); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// stand is a service in whose place the layers are taken away one by one, and the claims that are looked at there.
+type stand struct {
+	place  string
+	claims []attack.Claim
+}
+
+// matrices are of the server that reaches most, and of the one program that is on a bridge and must not dial: there it is
+// other layers that see to that.
+func matrices() []stand {
+	return []stand{
+		{"dockerhub", []attack.Claim{attack.NoWayOut, attack.NoWrite, attack.NoProgram, attack.NoPrivilege, attack.NoNeighbour, attack.Bounded}},
+		{"door", []attack.Claim{attack.NoWayOut}},
+	}
+}
+
+// allowControl lets dockerhub reach the listener on the host, so that a refusal of others is known to be the policy's.
+func (b *bundle) allowControl(host netip.AddrPort) error {
+	const listed = "  dockerhub: {presets: [docker.io-api]}\n"
+	policy, err := os.ReadFile(b.path("egress.yaml"))
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(string(policy), listed) {
+		return fmt.Errorf("servers/egress/policy.yaml has no line %q", listed)
+	}
+	more := "  dockerhub:\n    presets: [docker.io-api]" + fmt.Sprintf(controlRule, host.Addr(), host.Port())
+	return os.WriteFile(b.path("egress.yaml"), []byte(strings.Replace(string(policy), listed, more, 1)), 0o644) //nolint:gosec // the containers' uid reads it
+}
+
+// covering are the layers that refuse an attack in a place, each by itself; ok is false where the attack makes no sense.
+func (p place) covering(a attack.Attack, scene attack.Scene) (by attack.Layers, ok bool) {
+	by = a.By
+	if a.Dials && p.parsed.Network || a.Client && scene.Egress == "" {
+		return 0, false
+	}
+	if len(p.networks) > 0 && a.Bridged {
+		by &^= attack.Network
+	}
+	if a.Opens && len(p.networks) > 0 {
+		by &^= attack.Seccomp
+	}
+	if len(p.parsed.Write) > 0 && a.Writes {
+		by &^= attack.Filter
+	}
+	if p.filter == "" {
+		by &^= attack.Filter | attack.Landlock
+	}
+	return by, true
+}
+
+// attackFrom makes every attack in a place, with all layers on.
+func (s *surroundings) attackFrom(ctx context.Context, p place, r *report) error {
+	scene := s.scene(p, attack.All)
+	var together, alone []attack.Attack
+	for _, a := range attack.Table() {
+		switch _, ok := p.covering(a, scene); {
+		case !ok:
+		case a.Mortal:
+			alone = append(alone, a)
+		default:
+			together = append(together, a)
+		}
+	}
+	results, _, err := s.try(ctx, p, attack.All, together)
+	if err != nil {
+		return err
+	}
+	for _, a := range alone {
+		died, lived, err := s.alone(ctx, p, attack.All, a)
+		if err != nil {
+			return err
+		}
+		results[a.Name] = died + lived
+	}
+	rows := map[attack.Claim]*row{}
+	for _, a := range slices.Concat(together, alone) {
+		if a.Name == attack.Control {
+			if results[a.Name] != "" {
+				return fmt.Errorf("%s does not get through egress where its policy lets it: %s: refusals would show nothing", p.name, results[a.Name])
+			}
+			continue
+		}
+		if rows[a.Claim] == nil {
+			rows[a.Claim] = &row{Claim: string(a.Claim), From: p.name}
+			r.Rows = append(r.Rows, rows[a.Claim])
+		}
+		rows[a.Claim].add(a.Name, results[a.Name], a.Through(results[a.Name]))
+	}
+	// What the others do meanwhile.
+	if row := rows[attack.Bounded]; row != nil {
+		said := s.alive(ctx)
+		row.add("the bundle goes on", said, said != stillAlive)
+	}
+	return nil
+}
+
+// alone makes one attack that the attacker may die of, and says of what it did, or how the attack ended.
+func (s *surroundings) alone(ctx context.Context, p place, layers attack.Layers, a attack.Attack) (died, ended string, err error) {
+	results, died, err := s.try(ctx, p, layers, []attack.Attack{a})
+	return died, results[a.Name], err
+}
+
+// cell is one attack with some layers.
+type cell struct {
+	Layers  string `json:"layers"`
+	Error   string `json:"error"`
+	Refused bool   `json:"refused"`
+	Want    bool   `json:"want_refused"`
+}
+
+// matrix takes layers away: each attack must be refused with all of them, with each alone that covers it, and by nothing
+// else; and it must succeed once those that cover it are away, the others being there.
+func (s *surroundings) matrix(ctx context.Context, p place, claims []attack.Claim, r *report) error {
+	scene := s.scene(p, attack.All)
+	lines := map[string]*line{}
+	var all []attack.Attack
+	groups := map[attack.Layers][]attack.Attack{} // by what covers them
+	for _, a := range attack.Table() {
+		by, ok := p.covering(a, scene)
+		if !ok || !slices.Contains(claims, a.Claim) {
+			continue
+		}
+		all = append(all, a)
+		groups[by] = append(groups[by], a)
+		lines[a.Name] = &line{Attack: a.Name, Claim: string(a.Claim), From: p.name, By: by.String()}
+		r.Matrix = append(r.Matrix, lines[a.Name])
+	}
+	note := func(layers attack.Layers, some []attack.Attack) error {
+		results, err := s.each(ctx, p, layers, some)
+		for _, a := range some {
+			by, _ := p.covering(a, scene)
+			lines[a.Name].Cells = append(lines[a.Name].Cells, cell{
+				Layers: layers.String(), Error: results[a.Name], Refused: !a.Through(results[a.Name]), Want: layers&by != 0,
+			})
+			lines[a.Name].Elsewhere = a.Elsewhere
+		}
+		return err
+	}
+	if err := note(attack.All, all); err != nil {
+		return err
+	}
+	for _, layer := range attack.Each() {
+		if err := note(layer, all); err != nil {
+			return err
+		}
+	}
+	if err := note(0, all); err != nil {
+		return err
+	}
+	for by, some := range groups {
+		if err := note(attack.All&^by, some); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// each makes attacks with these layers; those that an attacker may die of have one each.
+func (s *surroundings) each(ctx context.Context, p place, layers attack.Layers, attacks []attack.Attack) (map[string]string, error) {
+	var together []attack.Attack
+	results := map[string]string{}
+	for _, a := range attacks {
+		if !a.Mortal {
+			together = append(together, a)
+			continue
+		}
+		died, ended, err := s.alone(ctx, p, layers, a)
+		if err != nil {
+			return nil, err
+		}
+		results[a.Name] = died + ended
+	}
+	if len(together) == 0 {
+		return results, nil
+	}
+	some, _, err := s.try(ctx, p, layers, together)
+	maps.Copy(results, some)
+	return results, err
+}
+
+func freePort(ctx context.Context) (int, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().(*net.TCPAddr).Port, nil //nolint:forcetypeassert // of a TCP listener
+}
+
+// untilListening waits until every address answers, or listening has failed.
+func untilListening(ctx context.Context, addresses []string, failed <-chan error) error {
+	const tries, pause = 50, 20 * time.Millisecond
+	for _, address := range addresses {
+		var err error
+		for range tries {
+			var conn net.Conn
+			if conn, err = new(net.Dialer).DialContext(ctx, "tcp", address); err == nil {
+				_ = conn.Close()
+				break
+			}
+			select {
+			case err := <-failed:
+				return err
+			case <-time.After(pause):
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
