@@ -41,7 +41,7 @@ type inspected struct {
 
 // touchesNetwork are the two programs whose job it is, and the fake that stands for the world outside.
 func touchesNetwork(service string) bool {
-	return service == "door" || service == "egress" || service == "fakehub"
+	return isDoor(service) || service == "egress" || service == "fakehub"
 }
 
 // Every container of the rendered compose file is held to the same rules, so that a new one is by itself.
