@@ -129,6 +129,10 @@ func bareProxy(t *testing.T, path string) http.Handler {
 		proxy.AddTool(tool, func(ctx context.Context, in mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 			var out mcp.CallToolRequest
 			out.Params.Name, out.Params.Arguments = name, in.Params.Arguments
+			out.Params.Meta = &mcp.Meta{AdditionalFields: map[string]any{}}
+			if in.Params.Meta != nil { // who calls, since the server allows one caller 16 calls at once
+				out.Params.Meta.AdditionalFields[mcpclient.MetaPrincipal] = in.Params.Meta.AdditionalFields[mcpclient.MetaPrincipal]
+			}
 			return upstream.CallTool(ctx, out)
 		})
 	}

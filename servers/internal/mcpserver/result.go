@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -21,13 +22,16 @@ func scrubJSON(value json.RawMessage) (json.RawMessage, error) {
 	enc := jsontext.NewEncoder(&out)
 	scrubber := scrub.New()
 	member := "" // the name of the member whose value comes
-	for {
+	for values := 0; ; values++ {
 		token, err := dec.ReadToken()
 		if errors.Is(err, io.EOF) {
 			return bytes.TrimSuffix(out.Bytes(), []byte("\n")), nil
 		}
 		if err != nil {
 			return nil, err
+		}
+		if values > maxResultValues {
+			return nil, fmt.Errorf("more than %d JSON values", maxResultValues)
 		}
 		if enc.StackDepth() == 0 && enc.OutputOffset() > 0 {
 			return nil, errors.New("more than one JSON value")
