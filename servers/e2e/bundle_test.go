@@ -32,10 +32,11 @@ var theBundle *bundle
 
 // bundle is a running compose project.
 type bundle struct {
-	root string // of the repository
-	dir  string // of this run: tokens, certificates, workspace, policies
-	port string
-	env  []string
+	root    string // of the repository
+	dir     string // of this run: tokens, certificates, workspace, policies
+	port    string
+	metrics string // the port of metrics-door, when it runs
+	env     []string
 }
 
 func TestMain(m *testing.M) {
@@ -70,12 +71,17 @@ func start(ctx context.Context) (*bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &bundle{root: root, dir: dir, port: port}
+	metrics, err := freePort(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b := &bundle{root: root, dir: dir, port: port, metrics: metrics}
 	b.env = append(os.Environ(),
 		"COMPOSE_PROJECT_NAME="+project, "COMPOSE_ENV_FILES="+b.path("env"),
 		"COMPOSE_FILE="+filepath.Join(root, "compose.yaml")+":"+filepath.Join(root, "servers/e2e/compose.yaml"),
 		"BULKHEAD_PORT="+port, "BULKHEAD_SECRETS="+b.path("secrets"), "BULKHEAD_WORKSPACE="+b.path("workspace"),
 		"EGRESS_POLICY="+b.path("egress.yaml"), "BULKHEAD_POLICY="+b.path("policy.yaml"), "E2E_DIR="+dir,
+		"BULKHEAD_LOCK="+b.path("tools.lock.json"), "BULKHEAD_METRICS_PORT="+metrics,
 	)
 	steps := []func() error{
 		func() error { return os.Chmod(dir, 0o755) },
@@ -116,8 +122,13 @@ func (b *bundle) writeFiles() error {
 	if err := os.CopyFS(b.path("workspace"), os.DirFS(filepath.Join(b.root, "agents/workspace"))); err != nil {
 		return err
 	}
+	lock, err := os.ReadFile(filepath.Join(b.root, "agents/tools.lock.json"))
+	if err != nil {
+		return err
+	}
 	for name, content := range map[string]string{
-		"policy.yaml":           string(policy),
+		"policy.yaml":           strings.Replace(string(policy), "\nagents:\n", "\nagents:"+gatewayAgents, 1),
+		"tools.lock.json":       string(lock),
 		"egress.yaml":           egressPolicy,
 		"workspace/broken.yaml": "apiVersion: v1\nkind: Pod\nmetadata:\n  name: [\n",
 		"workspace/large.yaml":  "# " + strings.Repeat("x", 2<<20),

@@ -333,7 +333,7 @@ func TestQuarantine(t *testing.T) {
 	if err != nil || result.IsError {
 		t.Errorf("the other server: %+v, %v", result, err)
 	}
-	if !strings.Contains(b.logs(t, "gateway"), "check_pod_security is gone") {
+	if !strings.Contains(b.logs(t, "gateway"), `{"tool":"check_pod_security","member":"","from":"in the lock","to":"gone"}`) {
 		t.Error("the difference is not in the gateway's log")
 	}
 }

@@ -77,3 +77,27 @@ func TestReplay(t *testing.T) {
 	b.end(now, 1000)
 	wantRefusal(t, b.begin(now), mcpserver.CodeRateLimited, "used up")
 }
+
+// Entries may stand on one line: what one of them has used is not the other's.
+func TestReplayOfEntriesOnOneLine(t *testing.T) {
+	b := newBundle(t)
+	b.write("policy.yaml", `version: 1
+agents:
+  reader:
+    identity: {token: reader}
+    allow: [{tool: alpha_ask, limits: {calls_per_minute: 1}}, {tool: beta_ask, limits: {calls_per_minute: 1}}]
+`)
+	client := b.startAll()
+	if result, err := ask(t, client, "alpha_ask", "hi"); err != nil || result.IsError {
+		t.Fatal(result, err)
+	}
+	b.servers["gateway"]()
+	b.start("gateway", program(), b.gatewayArgs()...)
+	client = b.client("reader-token")
+	if result, err := ask(t, client, "alpha_ask", "hi"); err != nil || result.Code != "rate_limited" {
+		t.Errorf("the entry that was used: %+v, %v", result, err)
+	}
+	if result, err := ask(t, client, "beta_ask", "hi"); err != nil || result.IsError {
+		t.Errorf("the other one: %+v, %v", result, err)
+	}
+}

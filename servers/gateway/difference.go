@@ -15,10 +15,11 @@ import (
 
 // The bounds of what is said about a difference: a server may have written every byte of it.
 const (
-	maxChanges   = 16  // of a server; the others are counted
-	maxShown     = 120 // bytes of a value, around the place where it differs
-	maxShownName = 256 // bytes of a tool's name and of a member's path
-	shownBefore  = 24  // of maxShown, those before the first difference
+	maxChanges   = 16   // of a server; the others are counted
+	maxShown     = 120  // bytes of a value, around the place where it differs
+	maxShownName = 256  // bytes of a tool's name and of a member's path
+	shownBefore  = 24   // of maxShown, those before the first difference
+	maxTools     = 1000 // of a server; what says that it has more is not looked at
 )
 
 const absent = "nothing" // what stands for a value that is not there
@@ -77,6 +78,10 @@ func (d *difference) String() string {
 // that differ are for people.
 func compare(locked map[string]lockedTool, given []json.RawMessage) *difference {
 	d := &difference{}
+	if len(given) > maxTools {
+		d.add(change{Tool: "all tools", From: fmt.Sprintf("%d tools", len(locked)), To: fmt.Sprintf("%d tools, more than a server may have", len(given))})
+		return d
+	}
 	seen := map[string]bool{}
 	for _, data := range given {
 		var definition mcpserver.Definition
@@ -139,6 +144,10 @@ func (d *difference) walk(tool, path string, from, to jsontext.Value) {
 	if string(from) == string(to) {
 		return
 	}
+	if len(d.changes) == maxChanges {
+		d.more++ // without a look at how many there are below
+		return
+	}
 	if from != nil && to != nil && from.Kind() == to.Kind() {
 		switch from.Kind() {
 		case jsontext.KindBeginObject:
@@ -155,7 +164,7 @@ func (d *difference) walk(tool, path string, from, to jsontext.Value) {
 			return
 		case jsontext.KindBeginArray:
 			a, b := listOf(from), listOf(to)
-			for i := range max(len(a), len(b)) {
+			for i := range min(max(len(a), len(b)), len(a)+maxChanges) { // a list that is longer is so by its first items
 				d.walk(tool, fmt.Sprintf("%s/%d", path, i), at(a, i), at(b, i))
 			}
 			return

@@ -196,7 +196,7 @@ func (g *gateway) replay(now time.Time) error {
 		}
 		agent.budget.replay(r.Time, now, bytes)
 		for _, entry := range agent.allow {
-			if g.policy.entry(entry) == r.Entry {
+			if entry.covers(r.Tool) && g.policy.entry(entry) == r.Entry { // several may stand on one line
 				entry.budget.replay(r.Time, now, bytes)
 			}
 		}

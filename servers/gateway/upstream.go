@@ -27,6 +27,9 @@ const (
 	maxLogged       = 512                    // bytes of an upstream's words in our log
 	maxConnections  = 64                     // to one server
 	maxIdleUpstream = 16                     // connections
+	largeAnswer     = 256 << 10              // bytes of an answer beyond which it needs a slot
+	maxLargeAnswers = 2                      // slots of one server
+	maxErrorText    = 16 << 10               // bytes of an error of a server's that are looked at
 	verifyTimeout   = 5 * time.Second
 	watchInterval   = 5 * time.Second
 	minRetry        = 250 * time.Millisecond // after the first failure to reach a server; doubled up to watchInterval
@@ -42,6 +45,8 @@ type upstream struct {
 	logger  *slog.Logger
 	client  *mcpclient.Client
 
+	transport *http.Transport // of client
+
 	lost chan struct{} // tells watch that the server has just been lost
 
 	mu       sync.Mutex
@@ -54,13 +59,17 @@ func newUpstream(name string, address listen.Address, locked map[string]lockedTo
 		name: name, address: address, locked: locked, lost: make(chan struct{}, 1),
 		logger: logger.With(slog.String("upstream", name)),
 	}
-	u.client = &mcpclient.Client{URL: upstreamURL, HTTP: &http.Client{Transport: &http.Transport{
+	u.transport = &http.Transport{
 		DialContext:            u.dial,
 		MaxIdleConnsPerHost:    maxIdleUpstream,
 		MaxConnsPerHost:        maxConnections,
 		MaxResponseHeaderBytes: maxHeader,
 		DisableCompression:     true,
-	}}}
+	}
+	u.client = &mcpclient.Client{URL: upstreamURL, HTTP: &http.Client{
+		Transport:     largeAnswers{u.transport, make(chan struct{}, maxLargeAnswers)},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
 	return u
 }
 
@@ -97,12 +106,62 @@ func (u *upstream) call(ctx context.Context, tool string, args json.RawMessage) 
 		return mcpserver.Result{}, u.unavailable()
 	case result.IsError:
 		return mcpserver.Result{}, forwardedError(result)
+	case len(result.Structured) > mcpserver.MaxResult:
+		return mcpserver.Result{}, mcpserver.Errorf(mcpserver.CodeTooLarge, "the server %s answered with %d bytes, more than the %d that a result may have", u.name, len(result.Structured), mcpserver.MaxResult)
 	}
 	return mcpserver.Result{Structured: result.Structured}, nil
 }
 
 func (u *upstream) unavailable() error {
 	return mcpserver.Errorf(mcpserver.CodeUnavailable, "the server %s cannot be reached; it is tried again every %s, so come back then", u.name, watchInterval)
+}
+
+// largeAnswers lets few large answers of one server be read and decoded at once, so that it cannot fill the memory that
+// all servers' calls share. A slot is held until the body is closed.
+type largeAnswers struct {
+	http.RoundTripper
+	slots chan struct{}
+}
+
+// RoundTrip is the http.RoundTripper.
+func (l largeAnswers) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := l.RoundTripper.RoundTrip(r)
+	if err == nil {
+		response.Body = &answerBody{ReadCloser: response.Body, request: r, slots: l.slots}
+	}
+	return response, err
+}
+
+type answerBody struct {
+	io.ReadCloser
+	request *http.Request // whose end ends the wait
+	slots   chan struct{}
+	read    int
+	held    bool
+}
+
+// Read waits for a slot before it reads more than what any answer may have.
+func (b *answerBody) Read(p []byte) (int, error) {
+	if b.read >= largeAnswer && !b.held {
+		select {
+		case b.slots <- struct{}{}:
+			b.held = true
+		case <-b.request.Context().Done():
+			return 0, b.request.Context().Err()
+		}
+	}
+	n, err := b.ReadCloser.Read(p)
+	b.read += n
+	return n, err
+}
+
+// Close gives the slot back.
+func (b *answerBody) Close() error {
+	if b.held {
+		b.held = false
+		<-b.slots
+	}
+	return b.ReadCloser.Close()
 }
 
 // answered learns from what became of a call: a server that hangs up, or leaves several calls in a row unanswered, is
@@ -142,6 +201,7 @@ func (u *upstream) lose(ctx context.Context, err error) {
 // passed on: what stands behind a socket may be somebody else's.
 func forwardedError(result mcpclient.CallResult) *mcpserver.Error {
 	code := mcpserver.Code(result.Code)
+	result.Text = head(result.Text, maxErrorText)
 	if !code.Known() {
 		return mcpserver.Errorf(mcpserver.CodeUnavailable, "the server answered with an error of its own: %s", result.Text)
 	}
@@ -256,7 +316,7 @@ func (u *upstream) watch(ctx context.Context) {
 	for {
 		wait := watchInterval
 		if err := u.look(ctx); err != nil {
-			u.client.HTTP.CloseIdleConnections() // the next attempt dials, and so verifies
+			u.transport.CloseIdleConnections() // the next attempt dials, and so verifies
 			wait, retry = retry, min(2*retry, watchInterval)
 		} else {
 			retry = minRetry
@@ -267,7 +327,7 @@ func (u *upstream) watch(ctx context.Context) {
 			timer.Stop()
 			return
 		case <-u.lost:
-			u.client.HTTP.CloseIdleConnections()
+			u.transport.CloseIdleConnections()
 		case <-timer.C:
 		}
 		timer.Stop()

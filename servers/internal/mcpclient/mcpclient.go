@@ -83,29 +83,50 @@ func (c *Client) CallTool(ctx context.Context, name string, args any, caller *Ca
 	}
 	defer func() { _ = response.Body.Close() }()
 	r, err := read[struct {
-		Content           []struct{ Text json.RawMessage } `json:"content"`
-		StructuredContent json.RawMessage                  `json:"structuredContent"`
-		IsError           bool                             `json:"isError"`
-		Meta              map[string]any                   `json:"_meta"`
+		Content           json.RawMessage `json:"content"`
+		StructuredContent json.RawMessage `json:"structuredContent"`
+		IsError           bool            `json:"isError"`
+		Meta              struct {
+			Code json.RawMessage `json:"dev.bulkhead/code"` // MetaCode
+			Call json.RawMessage `json:"dev.bulkhead/call"` // MetaCall
+		} `json:"_meta"`
 	}](response)
 	if err != nil {
 		return CallResult{}, err
 	}
-	out := CallResult{Structured: r.StructuredContent, IsError: r.IsError}
+	out := CallResult{Structured: r.StructuredContent, IsError: r.IsError, Code: text(r.Meta.Code), Call: text(r.Meta.Call)}
 	if out.Structured == nil || out.IsError {
-		var parts []string
-		for _, content := range r.Content[:min(len(r.Content), maxContent)] {
-			var text string
-			if content.Text != nil && json.Unmarshal(content.Text, &text) != nil {
-				return CallResult{}, fmt.Errorf("decoding the result of %s: a text that is none", name)
-			}
-			parts = append(parts, text)
-		}
-		out.Text = strings.Join(parts, "\n")
+		out.Text = texts(r.Content)
 	}
-	out.Code, _ = r.Meta[MetaCode].(string)
-	out.Call, _ = r.Meta[MetaCall].(string)
 	return out, nil
+}
+
+// text is a JSON string's, and empty for anything else.
+func text(value json.RawMessage) string {
+	var s string
+	if json.Unmarshal(value, &s) != nil {
+		return ""
+	}
+	return s
+}
+
+// texts joins the first texts of a list of contents. It decodes no more of the list: a server may have made it long.
+func texts(content json.RawMessage) string {
+	dec := json.NewDecoder(bytes.NewReader(content))
+	if start, err := dec.Token(); err != nil || start != json.Delim('[') {
+		return ""
+	}
+	var parts []string
+	for len(parts) < maxContent && dec.More() {
+		var part struct {
+			Text json.RawMessage `json:"text"`
+		}
+		if dec.Decode(&part) != nil {
+			break
+		}
+		parts = append(parts, text(part.Text))
+	}
+	return strings.Join(parts, "\n")
 }
 
 // ListTools returns the definitions of the server's tools, raw.

@@ -21,6 +21,7 @@ func newPipeline(p Program, version string, tools []Tool, gate Gate, logger *slo
 	line := &pipeline{
 		name: p.Name, tools: make(map[string]*servedTool, len(tools)),
 		gate: gate, recorder: audit.Stream{Logger: logger}, slots: slots{by: map[string]int{}}, logger: logger,
+		large: make(chan struct{}, maxLargeResults),
 	}
 	var errs []error
 	for _, tool := range tools {

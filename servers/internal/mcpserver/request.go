@@ -42,6 +42,10 @@ const (
 	maxProblems = 10               // violations of a schema that a message lists
 	maxTimeout  = 5 * time.Minute  // the longest that a tool may ask for
 	callTimeout = 30 * time.Second // one tool call, if the tool does not say otherwise
+
+	maxResultValues = 100_000  // JSON values in a result
+	largeResult     = 64 << 10 // bytes of a result that needs a slot until it is encoded
+	maxLargeResults = 4        // slots
 )
 
 // pipeline is what every request of every transport goes through.
@@ -52,6 +56,7 @@ type pipeline struct {
 	gate     Gate
 	recorder audit.Recorder
 	slots    slots
+	large    chan struct{} // held for results that take much more memory while they are checked and encoded
 	logger   *slog.Logger
 }
 
@@ -114,6 +119,7 @@ type request struct {
 	tool    *servedTool
 	record  audit.Record
 	result  []byte // what record.Result is of, if a tool answered
+	large   bool   // holds a slot of the pipeline's
 }
 
 // serve takes one message through parse, admit, validate, call, result and record. The edge (http.go,
@@ -124,6 +130,11 @@ func (p *pipeline) serve(ctx context.Context, in inbound) (out outcome) {
 		Time: start.UTC(), Call: rand.Text(), Principal: in.principal,
 		Server: p.name, Transport: in.transport, Decision: audit.Error,
 	}}
+	defer func() {
+		if r.large {
+			<-p.large
+		}
+	}()
 	out = p.answer(ctx, r)
 	return p.keep(ctx, r, start, out)
 }
@@ -296,7 +307,13 @@ func (p *pipeline) runTool(ctx context.Context, _ mcp.CallToolRequest) (*mcp.Cal
 		r.record.Decision, r.record.Reason = audit.Deny, cmp.Or(admission.Reason, r.record.Reason)
 		return refusal, nil
 	}
-	defer func() { admission.Leave(r.record.Result.Bytes) }()
+	defer func() {
+		bytes := 0
+		if r.record.Result != nil { // nil after a panic
+			bytes = r.record.Result.Bytes
+		}
+		admission.Leave(bytes)
+	}()
 	if invalid != nil {
 		return p.failure(ctx, r, Errorf(CodeInvalidArguments, "%w", invalid)), nil
 	}
@@ -308,6 +325,14 @@ func (p *pipeline) runTool(ctx context.Context, _ mcp.CallToolRequest) (*mcp.Cal
 	}
 
 	// result
+	if len(result.Structured) > largeResult {
+		select {
+		case p.large <- struct{}{}:
+			r.large = true
+		case <-ctx.Done():
+			return p.failure(ctx, r, ctx.Err()), nil
+		}
+	}
 	structured, err := scrubJSON(result.Structured)
 	if err != nil {
 		return p.failure(ctx, r, fmt.Errorf("scrubbing a result: %w", err)), nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -42,13 +43,16 @@ func (s *jsonScrubber) run(value json.RawMessage) (json.RawMessage, error) {
 	var out bytes.Buffer
 	out.Grow(len(value))
 	enc := jsontext.NewEncoder(&out)
-	for {
+	for values := 0; ; values++ {
 		token, err := dec.ReadToken()
 		if errors.Is(err, io.EOF) {
 			return bytes.TrimSuffix(out.Bytes(), []byte("\n")), nil
 		}
 		if err != nil {
 			return nil, err
+		}
+		if values > maxResultValues {
+			return nil, fmt.Errorf("more than %d JSON values", maxResultValues)
 		}
 		if enc.StackDepth() == 0 && enc.OutputOffset() > 0 {
 			return nil, errors.New("more than one JSON value")
