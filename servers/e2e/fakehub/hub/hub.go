@@ -116,20 +116,30 @@ func (h *Hub) Push(repository, name string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	repo, now := h.repositories[repository], time.Now().UTC()
-	tags := slices.DeleteFunc(slices.Clone(repo.tags), func(t tag) bool { return t.Name == name })
-	repo.tags = slices.Insert(tags, 0, tag{
+	pushed := tag{
 		Name: name, V2: true, Status: "active", ContentType: "image", FullSize: compressedSize,
 		Digest: digest(repository, name, now.String()), LastUpdated: &now, LastPushed: &now,
 		Images: []image{{Architecture: "amd64", OS: "linux", Status: "active", Size: compressedSize, LastPushed: &now}},
-	})
+	}
+	tags := append(make([]tag, 0, len(repo.tags)+1), pushed)
+	for _, t := range repo.tags {
+		if t.Name != name {
+			tags = append(tags, t)
+		}
+	}
+	repo.tags = tags
 }
 
 // Delete removes tags.
 func (h *Hub) Delete(repository string, names ...string) {
+	gone := map[string]bool{}
+	for _, name := range names {
+		gone[name] = true
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	repo := h.repositories[repository]
-	repo.tags = slices.DeleteFunc(slices.Clone(repo.tags), func(t tag) bool { return slices.Contains(names, t.Name) })
+	repo.tags = slices.DeleteFunc(slices.Clone(repo.tags), func(t tag) bool { return gone[t.Name] })
 }
 
 // Tags returns the names of a repository's tags, newest first.
@@ -193,10 +203,12 @@ func getTag(w http.ResponseWriter, r *http.Request, repo repository) {
 
 func listTags(w http.ResponseWriter, r *http.Request, repo repository) {
 	query := r.URL.Query()
-	tags := slices.DeleteFunc(slices.Clone(repo.tags), func(t tag) bool {
-		return !strings.Contains(t.Name, query.Get("name"))
-	})
+	tags := repo.tags
+	if part := query.Get("name"); part != "" {
+		tags = slices.DeleteFunc(slices.Clone(tags), func(t tag) bool { return !strings.Contains(t.Name, part) })
+	}
 	if query.Get("ordering") == "-last_updated" { // Hub's sign is the other way round than one expects
+		tags = slices.Clone(tags)
 		slices.Reverse(tags)
 	}
 	servePage(w, r, tags)
