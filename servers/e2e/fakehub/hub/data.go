@@ -279,3 +279,8 @@ func longDescription() string {
 	}
 	return string(text)
 }
+
+// DigestOf is the digest of a tag, or of its image for an operating system, an architecture and a variant.
+func DigestOf(repository, tag string, platform ...string) string {
+	return digest(append([]string{repository, tag}, platform...)...)
+}
