@@ -87,15 +87,16 @@ func newCache(maxBytes int) *cache {
 	return &cache{maxBytes: maxBytes, byKey: map[string]*list.Element{}, recent: list.New()}
 }
 
-func (c *cache) get(key string) (answer, bool) {
+// get returns what is kept under key, or the zero answer.
+func (c *cache) get(key string) answer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	element, ok := c.byKey[key]
 	if !ok {
-		return answer{}, false
+		return answer{}
 	}
 	c.recent.MoveToFront(element)
-	return element.Value.(*entry).answer, true //nolint:forcetypeassert,errcheck // nothing else is in the list
+	return element.Value.(*entry).answer // nothing else is in the list
 }
 
 func (c *cache) put(key string, a answer) {
@@ -116,7 +117,7 @@ func (c *cache) remove(element *list.Element) {
 	if element == nil {
 		return
 	}
-	gone := c.recent.Remove(element).(*entry) //nolint:forcetypeassert,errcheck // nothing else is in the list
+	gone := c.recent.Remove(element).(*entry) // nothing else is in the list
 	delete(c.byKey, gone.key)
 	c.bytes -= gone.cost()
 }

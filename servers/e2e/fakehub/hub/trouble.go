@@ -31,6 +31,7 @@ const (
 	EchoError    = "trouble/echoerror"    // the same, as a 403
 )
 
+// What the troubles are made of.
 const (
 	ElsewhereHost = "hub.docker.com.example.net"
 	RetryAfter    = time.Minute // how far ahead X-Retry-After points
