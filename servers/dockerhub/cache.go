@@ -47,13 +47,13 @@ func lifetime(directives map[string]string, header http.Header) time.Duration {
 	return max(0, fresh-seconds(header.Get("Age")))
 }
 
-// seconds reads a number of seconds, at most a day; what is none is 0.
+// seconds reads a number of seconds, at most maxReset; what is none is 0.
 func seconds(text string) time.Duration {
 	n, err := strconv.ParseUint(text, 10, 31)
 	if err != nil {
 		return 0
 	}
-	return min(time.Duration(n)*time.Second, 24*time.Hour)
+	return min(time.Duration(n)*time.Second, maxReset)
 }
 
 func cacheControl(header http.Header) map[string]string {

@@ -127,17 +127,27 @@ func upstreamWords(body []byte) string {
 // comeBackAt says when Docker Hub wants to be asked again. X-Retry-After is a Unix time; Retry-After (RFC 9110,
 // 10.2.3) is a date or a number of seconds.
 func (h *hub) comeBackAt(r reply) (at time.Time, ok bool) {
-	now := h.now()
-	if unix, err := strconv.ParseInt(r.header.Get("X-Retry-After"), 10, 64); err == nil {
-		at = time.Unix(unix, 0)
-	} else if seconds, err := strconv.ParseUint(r.header.Get("Retry-After"), 10, 31); err == nil {
-		at = now.Add(time.Duration(seconds) * time.Second)
-	} else if date, err := http.ParseTime(r.header.Get("Retry-After")); err == nil {
-		at = date
-	} else if unix, err := strconv.ParseInt(r.header.Get("X-RateLimit-Reset"), 10, 64); err == nil && r.status == http.StatusTooManyRequests {
-		at = time.Unix(unix, 0)
+	if at, ok = h.soon(r.header.Get("X-Retry-After")); ok {
+		return at, true
 	}
-	return at, at.After(now)
+	after := r.header.Get("Retry-After")
+	if date, err := http.ParseTime(after); err == nil {
+		after = strconv.FormatInt(int64(min(date.Sub(h.now()), maxReset).Seconds()), 10)
+	}
+	if wait := seconds(after); wait > 0 {
+		return h.now().Add(wait), true
+	}
+	if r.status == http.StatusTooManyRequests {
+		return h.soon(r.header.Get("X-RateLimit-Reset"))
+	}
+	return time.Time{}, false
+}
+
+// soon reads a Unix time that is ahead, and not absurdly far.
+func (h *hub) soon(text string) (time.Time, bool) {
+	unix, err := strconv.ParseInt(text, 10, 64)
+	at := time.Unix(unix, 0).UTC()
+	return at, err == nil && at.After(h.now()) && at.Before(h.now().Add(maxReset))
 }
 
 // comeBack is comeBackAt in words.

@@ -11,6 +11,8 @@ const (
 	maxRetries     = 2                // of one question, where Docker Hub says when
 	maxJitter      = 500 * time.Millisecond
 	minTry         = 2 * time.Second // that must be left for a retry to be worth waiting for
+	maxReset       = 24 * time.Hour  // ahead of now; no limit of Docker Hub's is reset later
+	maxExchanges   = 8               // requests at once; each may hold an answer in memory
 
 	maxCache      = 32 << 20         // bytes of answers that are kept
 	maxFresh      = 10 * time.Minute // an answer is not fresh for longer, whatever it says
@@ -32,6 +34,7 @@ const (
 	maxLong         = 16 << 10 // bytes of a long one
 	maxCategories   = 20
 	maxCategory     = 100     // bytes of a category's name
+	maxKept         = 201     // items of any other list that are read; one more than is shown, where the answer says so
 	maxRules        = 4 << 10 // bytes of all immutable-tag rules
 	maxUpstreamText = 200     // bytes of the API's own words that an error repeats
 
@@ -42,5 +45,5 @@ const (
 	refusedLogin   = time.Minute      // before Docker Hub is asked again whether it takes what it has refused
 	rightsLook     = 10 * time.Second // how often a new token is looked for, to find out what it may do
 	rightsAttempts = 3
-	maxForms       = 16 // tokens that were handed out, which no answer may repeat
+	maxForms       = 16 // tokens of one kind that are kept in mind, since no answer may repeat them
 )

@@ -51,7 +51,9 @@ type login struct {
 	checked time.Time
 	state   string
 	account *account
-	forms   []string // of tokens, new and old, that no answer may repeat
+	// What no answer may repeat, the last of each: the secret of every account, in both forms in which it is sent, and the
+	// tokens that Docker Hub made of it, for the API and for the registry.
+	secrets, access, registry []string
 }
 
 // account is one content of the folder. Nothing prints it.
@@ -101,7 +103,7 @@ func openLogin(path string, logger *slog.Logger) (*login, error) {
 		return nil, fmt.Errorf("--login: %w", err)
 	}
 	l.state = state
-	l.remember(l.account)
+	l.note(l.account)
 	return l, nil
 }
 
@@ -159,36 +161,42 @@ func (l *login) current(ctx context.Context) *account {
 		return l.account
 	}
 	l.account, l.state = read, state
-	l.remember(read)
+	l.note(read)
 	l.logger.LogAttrs(ctx, slog.LevelInfo, "login read again", slog.Bool("anonymous", read == nil))
 	return read
 }
 
-// remember notes both forms in which an account's secret is sent. The caller holds the lock, if there are others yet.
-func (l *login) remember(a *account) {
+// note keeps an account's secret in mind.
+func (l *login) note(a *account) {
 	if a != nil {
-		l.note(a.secret, base64.StdEncoding.EncodeToString([]byte(a.identifier+":"+a.secret)))
+		l.secrets = lately(l.secrets, a.secret, base64.StdEncoding.EncodeToString([]byte(a.identifier+":"+a.secret)))
 	}
 }
 
-func (l *login) note(forms ...string) {
-	l.forms = append(l.forms, forms...)
-	l.forms = l.forms[max(0, len(l.forms)-maxForms):]
-}
-
-// handedOut notes a token that Docker Hub made for this server.
-func (l *login) handedOut(token string) {
+// noteToken keeps a token in mind that Docker Hub made, in one of the login's lists.
+func (l *login) noteToken(list *[]string, token string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.note(token)
+	*list = lately(*list, token)
 }
 
-// reveals says whether text holds a token. Its characters are none that JSON escapes.
-func (l *login) reveals(text string) bool {
+func lately(list []string, more ...string) []string {
+	list = append(list, more...)
+	return slices.Clone(list[max(0, len(list)-maxForms):])
+}
+
+// hide returns text without tokens. Their characters are none that JSON escapes.
+func (l *login) hide(text string) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.ContainsFunc(l.forms, func(form string) bool { return strings.Contains(text, form) })
+	for _, form := range slices.Concat(l.secrets, l.access, l.registry) {
+		text = strings.ReplaceAll(text, form, "[redacted]")
+	}
+	return text
 }
+
+// reveals says whether text holds a token.
+func (l *login) reveals(text string) bool { return l.hide(text) != text }
 
 // accessToken returns a token that is good for now, or "" for nobody. It is renewed before it ends; where that fails, it
 // is used to its end.
@@ -262,23 +270,13 @@ func (h *hub) logIn(ctx context.Context, who *account) (string, error) {
 	if !validToken(form.AccessToken) {
 		return "", unreadable(asked, errors.New("there is no access token in it"))
 	}
-	h.login.handedOut(form.AccessToken)
+	h.login.noteToken(&h.login.access, form.AccessToken)
 	lives := readClaims(form.AccessToken).lifetime()
 	who.mu.Lock()
 	defer who.mu.Unlock()
 	who.access, who.expires = form.AccessToken, asking.Add(lives)
 	who.renewAt = who.expires.Add(-min(renewBefore, lives/4))
 	return form.AccessToken, nil
-}
-
-// hide returns text without tokens, for the log.
-func (l *login) hide(text string) string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, form := range l.forms {
-		text = strings.ReplaceAll(text, form, "[redacted]")
-	}
-	return text
 }
 
 // claims are what a JSON Web Token (RFC 7519) says that Docker Hub made. They are read and not verified: they came from

@@ -214,10 +214,18 @@ func TestRevoked(t *testing.T) {
 	}
 }
 
-// An upstream that repeats what it was sent does not hand it to a caller.
+// An upstream that repeats what it was sent does not hand it to a caller, however long ago that was.
 func TestEcho(t *testing.T) {
 	for _, secret := range []string{fakehub.ReadToken, fakehub.OldToken} {
 		h := hubAs(t, fake(), loginOf(t, fakehub.Robot, secret))
+		for range 2 * maxForms { // each has a token made
+			if err := call(t, h, "rate_limit_status", `{}`, &rateLimitStatusOut{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !h.login.reveals("x" + secret + "x") {
+			t.Error("the secret is forgotten")
+		}
 		for _, args := range []string{
 			`{"repository":"` + fakehub.Echo + `"}`, `{"repository":"` + fakehub.Echo + `","long_description":true}`, `{"repository":"` + fakehub.EchoError + `"}`,
 		} {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -47,8 +48,8 @@ func (h *hub) apiQuota(ctx context.Context) (quota, error) {
 		}
 		return quota{}, unreadable(asked, errors.New("it has no X-RateLimit headers"))
 	}
-	if unix, err := strconv.ParseInt(r.header.Get("X-RateLimit-Reset"), 10, 64); err == nil && unix > 0 {
-		q.resets = time.Unix(unix, 0).UTC()
+	if at, ok := h.soon(r.header.Get("X-RateLimit-Reset")); ok {
+		q.resets = at
 	}
 	return q, nil
 }
@@ -83,11 +84,9 @@ func (h *hub) pullQuota(ctx context.Context) (q quota, ok bool, err error) {
 	// The source is an address of the operator's or the account's id: which of them is all that a caller needs.
 	_, err = netip.ParseAddr(r.header.Get("Docker-RateLimit-Source"))
 	q.account = err != nil && who != nil
-	if seconds, err := strconv.ParseUint(r.header.Get("RateLimit-Reset"), 10, 31); err == nil {
-		q.resets = h.now().Add(time.Duration(seconds) * time.Second).UTC()
-	} else if q.window > 0 {
-		// Each pull counts for the length of the window.
-		q.resets = h.now().Add(q.window).UTC()
+	// Each pull counts for the length of the window.
+	if wait := cmp.Or(seconds(r.header.Get("RateLimit-Reset")), q.window); wait > 0 {
+		q.resets = h.now().Add(wait).UTC()
 	}
 	return q, true, nil
 }
@@ -132,7 +131,7 @@ func (h *hub) registryToken(ctx context.Context, who *account, asked subject, sc
 	if decode(r.body, &form) != nil || !validToken(form.Token) {
 		return "", unreadable(asked, errors.New("there is no token in it"))
 	}
-	h.login.handedOut(form.Token)
+	h.login.noteToken(&h.login.registry, form.Token)
 	return form.Token, nil
 }
 

@@ -180,6 +180,12 @@ func (h *hub) exchange(request *http.Request, asked subject) (reply, error) {
 		}
 		return nil
 	}}
+	select {
+	case h.exchanges <- struct{}{}:
+		defer func() { <-h.exchanges }()
+	case <-request.Context().Done():
+		return reply{}, h.transportError(asked, request.Context().Err())
+	}
 	response, err := client.Do(request)
 	if err != nil {
 		return reply{}, h.transportError(asked, err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,22 +12,69 @@ import (
 
 // page is the API's envelope of a list.
 type page[T any] struct {
-	Count   int     `json:"count"`
-	Next    *string `json:"next"`
-	Results []T     `json:"results"`
+	Count   int        `json:"count"`
+	Next    *string    `json:"next"`
+	Results results[T] `json:"results"`
+}
+
+// results are the rows of a page. More than a page may have are an error before they take memory: a row that is two bytes
+// in an answer is hundreds here.
+type results[T any] []T
+
+// UnmarshalJSON reads a list or null.
+func (l *results[T]) UnmarshalJSON(data []byte) error {
+	list, more, err := readList[T](data, maxPageSize)
+	if more {
+		return fmt.Errorf("more than %d rows", maxPageSize)
+	}
+	*l = list
+	return err
+}
+
+// some are the first of a list, of which more than so many are left out: one more than any answer shows.
+type some[T any] []T
+
+// UnmarshalJSON reads a list or null.
+func (l *some[T]) UnmarshalJSON(data []byte) (err error) {
+	*l, _, err = readList[T](data, maxKept)
+	return err
+}
+
+// readList reads up to most items of a list, and says whether there are more.
+func readList[T any](data []byte, most int) (list []T, more bool, err error) {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	switch start, err := dec.Token(); {
+	case err != nil:
+		return nil, false, err
+	case start == nil:
+		return nil, false, nil
+	case start != json.Delim('['):
+		return nil, false, errors.New("there is something else where a list belongs")
+	}
+	for dec.More() {
+		if len(list) == most {
+			return list, true, nil
+		}
+		var item T
+		if err := dec.Decode(&item); err != nil {
+			return nil, false, err
+		}
+		list = append(list, item)
+	}
+	return list, false, nil
 }
 
 // hubTag is the API's tag, what of it is used. On old tags the digest is absent, the size 0, the dates null.
 type hubTag struct {
-	Name        string     `json:"name"`
-	Images      []hubImage `json:"images"`
-	LastUpdated timestamp  `json:"last_updated"`
-	Status      word       `json:"tag_status"`
-	LastPulled  timestamp  `json:"tag_last_pulled"`
-	LastPushed  timestamp  `json:"tag_last_pushed"`
-	MediaType   word       `json:"media_type"`
-	Digest      digest     `json:"digest"`
-	FullSize    size       `json:"full_size"`
+	Name        string         `json:"name"`
+	Images      some[hubImage] `json:"images"`
+	LastUpdated timestamp      `json:"last_updated"`
+	Status      word           `json:"tag_status"`
+	LastPulled  timestamp      `json:"tag_last_pulled"`
+	LastPushed  timestamp      `json:"tag_last_pushed"`
+	MediaType   word           `json:"media_type"`
+	Digest      digest         `json:"digest"`
+	FullSize    size           `json:"full_size"`
 }
 
 // hubImage is one platform of a tag.
@@ -66,12 +114,12 @@ type hubRepository struct {
 	LastModified    timestamp `json:"last_modified"`
 	DateRegistered  timestamp `json:"date_registered"`
 	StorageSize     size      `json:"storage_size"`
-	Categories      []struct {
+	Categories      some[struct {
 		Name string `json:"name"`
-	} `json:"categories"`
+	}] `json:"categories"`
 	ImmutableTags *struct {
-		Enabled bool     `json:"enabled"`
-		Rules   []string `json:"rules"`
+		Enabled bool         `json:"enabled"`
+		Rules   some[string] `json:"rules"`
 	} `json:"immutable_tags_settings"`
 }
 
@@ -91,8 +139,8 @@ type hubFound struct {
 
 // searchPage is the envelope of the search API.
 type searchPage struct {
-	Total   int        `json:"total"`
-	Results []hubFound `json:"results"`
+	Total   int               `json:"total"`
+	Results results[hubFound] `json:"results"`
 }
 
 // hubOrganization is a namespace that the user is a member of, what of it is used.
@@ -150,12 +198,12 @@ type labels []string
 
 // UnmarshalJSON reads a list, or null. What is no name is left out.
 func (l *labels) UnmarshalJSON(data []byte) error {
-	var items []json.RawMessage
-	if err := json.Unmarshal(data, &items); err != nil {
-		return errors.New("there is something else where a list belongs")
+	items, _, err := readList[json.RawMessage](data, maxLabels)
+	if err != nil {
+		return err
 	}
 	*l = nil
-	for _, item := range items[:min(len(items), maxLabels)] {
+	for _, item := range items {
 		var object struct {
 			Name word `json:"name"`
 		}

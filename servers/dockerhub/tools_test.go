@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -94,5 +95,51 @@ func TestBounds(t *testing.T) {
 	}
 	if r := repository.ImmutableTags; len(r.Rules) != maxRules/100 || len(r.Rules[len(r.Rules)-1]) != 99 || !r.Truncated {
 		t.Errorf("%d rules, truncated %t", len(r.Rules), r.Truncated)
+	}
+}
+
+// Lists whose items take two bytes each in the answer, and hundreds here, cost no memory.
+func TestSwollenLists(t *testing.T) {
+	swollen := func(item string) string { return "[" + strings.Repeat(item+",", maxBody/2/(len(item)+1)) + item + "]" }
+	for name, tc := range map[string]struct {
+		body string
+		call func(h *hub) error
+		word string // empty: what is too much is left out
+	}{
+		"tags": {`{"count":1000000,"results":` + swollen(`{}`) + `}`, func(h *hub) error {
+			_, err := h.listTags(t.Context(), listTagsIn{Repository: "nginx"})
+			return err
+		}, "more than 100 rows"},
+		"results": {`{"total":1000000,"results":` + swollen(`{}`) + `}`, func(h *hub) error {
+			_, err := h.searchRepositories(t.Context(), searchRepositoriesIn{Query: "nginx"})
+			return err
+		}, "more than 100 rows"},
+		"images": {`{"name":"latest","images":` + swollen(`{}`) + `}`, func(h *hub) error {
+			out, err := h.getTag(t.Context(), getTagIn{Repository: "nginx"})
+			if !out.Truncated || len(out.Images) != maxImages {
+				t.Errorf("%d images, truncated %t", len(out.Images), out.Truncated)
+			}
+			return err
+		}, ""},
+		"rules": {`{"categories":` + swollen(`{}`)[:1<<20] + `{}],"immutable_tags_settings":{"rules":` + swollen(`""`)[:1<<20] + `""]}}`, func(h *hub) error {
+			_, err := h.getRepository(t.Context(), getRepositoryIn{Repository: "nginx"})
+			return err
+		}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := hubSaying(t, http.StatusOK, nil, tc.body)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			err := tc.call(h)
+			runtime.ReadMemStats(&after)
+			if tc.word != "" {
+				wantError(t, err, mcpserver.CodeUnavailable, tc.word)
+			} else if err != nil {
+				t.Error(err)
+			}
+			if took := after.TotalAlloc - before.TotalAlloc; took > 10*maxBody {
+				t.Errorf("%d bytes for an answer of %d", took, len(tc.body))
+			}
+		})
 	}
 }

@@ -47,15 +47,16 @@ type Hub struct {
 	revoked      map[string]bool    // secrets
 	turns        map[string]int     // requests for repositories that answer by turns
 	lifetime     time.Duration      // of access tokens
-	maxAge       time.Duration      // how long answers are fresh; 0: they do not say
-	requests     []string           // method and URL of every request so far
-	unchanged    int                // how many of them were answered with 304
+	clock        func() time.Time
+	maxAge       time.Duration // how long answers are fresh; 0: they do not say
+	requests     []string      // method and URL of every request so far
+	unchanged    int           // how many of them were answered with 304
 }
 
 // New returns a Docker Hub with the data set.
 func New() *Hub {
 	h := &Hub{
-		mux: http.NewServeMux(), repositories: dataSet(), lifetime: AccessTokenLifetime,
+		mux: http.NewServeMux(), repositories: dataSet(), lifetime: AccessTokenLifetime, clock: time.Now,
 		sessions: map[string]session{}, revoked: map[string]bool{}, turns: map[string]int{},
 	}
 	// The second form is older and answers the same.
@@ -79,15 +80,22 @@ func New() *Hub {
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.mu.Lock()
 	h.requests = append(h.requests, r.Method+" "+r.URL.String())
-	remaining, maxAge := max(0, rateLimit-len(h.requests)), h.maxAge
+	remaining, maxAge, now := max(0, rateLimit-len(h.requests)), h.maxAge, h.clock()
 	h.mu.Unlock()
 	w.Header().Set("X-RateLimit-Limit", strconv.Itoa(rateLimit))
 	w.Header().Set("X-RateLimit-Remaining", strconv.Itoa(remaining))
-	w.Header().Set("X-RateLimit-Reset", strconv.FormatInt(time.Now().Add(rateWindow).Unix(), 10))
+	w.Header().Set("X-RateLimit-Reset", strconv.FormatInt(now.Add(rateWindow).Unix(), 10))
 	if maxAge > 0 {
 		w.Header().Set("Cache-Control", "private, max-age="+strconv.Itoa(int(maxAge/time.Second)))
 	}
 	h.mux.ServeHTTP(&conditional{ResponseWriter: w, hub: h, asked: r.Header.Get("If-None-Match")}, r)
+}
+
+// SetClock says what time it is at Docker Hub, as far as its limits go.
+func (h *Hub) SetClock(clock func() time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.clock = clock
 }
 
 // SetMaxAge says how long answers are fresh that are given from now on.
