@@ -175,6 +175,18 @@ func TestRetries(t *testing.T) {
 			t.Errorf("%s: waited for %v", repository, *waits)
 		}
 	}
+	asked := 0
+	refuses := hubAt(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		w.Header().Set("Retry-After", "1")
+		w.WriteHeader(http.StatusInternalServerError)
+	}))
+	noSleep(refuses)
+	_, err := refuses.getRepository(t.Context(), getRepositoryIn{Repository: "nginx"})
+	wantError(t, err, mcpserver.CodeUnavailable, "status 500", "try again in 1s")
+	if asked != 1 {
+		t.Errorf("a failure was asked for %d times", asked)
+	}
 	for _, tc := range []struct {
 		repository string
 		requests   int

@@ -186,11 +186,10 @@ func TestRevoked(t *testing.T) {
 		t.Fatal(err)
 	}
 	// An access token that ends early is replaced.
-	hub.SetLifetime(0)
-	h.login.current(t.Context()).mu.Lock()
-	h.login.account.access = "not-one-of-docker-hubs"
-	h.login.account.mu.Unlock()
-	hub.SetLifetime(fakehub.AccessTokenLifetime)
+	who := h.login.current(t.Context())
+	who.mu.Lock()
+	who.access = "not-one-of-docker-hubs"
+	who.mu.Unlock()
 	if err := call(t, h, "get_tag", `{"repository":"`+fakehub.Private+`:v2"}`, &getTagOut{}); err != nil || logins(hub) != 2 {
 		t.Errorf("%d logins, %v", logins(hub), err)
 	}

@@ -43,7 +43,7 @@ func walk(t *testing.T, h *hub, in listTagsIn, between func(answers int)) (w wal
 		if !out.Truncated {
 			return w
 		}
-		if len(w.answers) > 2*out.Total {
+		if len(w.answers) > 2*w.answers[0].Total {
 			t.Fatal("the cursors lead nowhere")
 		}
 		if between != nil {
@@ -260,6 +260,21 @@ func TestLyingLists(t *testing.T) {
 				t.Errorf("%s: %d tags came before the error", repository, len(w.names))
 			}
 		}
+	}
+	// One that says it is long, and has the same rows on every page, is found out by its rows.
+	same := make([]string, maxPageSize)
+	for i := range same {
+		same[i] = fmt.Sprintf(`{"name":"t%d"}`, i)
+	}
+	asked := 0
+	repeats := hubAt(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		_, _ = fmt.Fprintf(w, `{"count":1000000,"next":"https://%s/","results":[%s]}`, r.Host, strings.Join(same, ","))
+	}))
+	r := walk(t, repeats, listTagsIn{Repository: "acme/api", Limit: 100}, nil)
+	wantError(t, r.err, mcpserver.CodeUnavailable, "the list repeats itself")
+	if asked != 2 || len(r.names) != maxPageSize {
+		t.Errorf("%d tags in %d requests", len(r.names), asked)
 	}
 	// A list of rows that are all new, and of no end, ends by its own count.
 	n := 0
