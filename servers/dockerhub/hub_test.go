@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strconv"
 	"strings"
@@ -21,63 +19,10 @@ import (
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/outbound"
 )
 
-// shortTimeout is what a test waits for an answer that does not come.
-const shortTimeout = 50 * time.Millisecond
-
-// hubAt returns a client of the handler behind TLS.
-func hubAt(t *testing.T, handler http.Handler) *hub {
-	t.Helper()
-	server := httptest.NewTLSServer(handler)
-	t.Cleanup(server.Close)
-	h := newHub(func() (http.RoundTripper, error) { return server.Client().Transport, nil })
-	base, err := url.Parse(server.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.base = base
-	return h
-}
-
-// hubSaying returns a client of an API that gives one answer to everything.
-func hubSaying(t *testing.T, status int, header http.Header, body string) *hub {
-	t.Helper()
-	return hubAt(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		maps.Copy(w.Header(), header)
-		w.WriteHeader(status)
-		_, _ = io.WriteString(w, body)
-	}))
-}
-
-// hubThrough returns a client whose requests end in f.
-func hubThrough(f roundTripper) *hub {
-	return newHub(func() (http.RoundTripper, error) { return f, nil })
-}
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-// wantError checks the code, and that the message has all the words.
-func wantError(t *testing.T, err error, code mcpserver.Code, words ...string) {
-	t.Helper()
-	var visible *mcpserver.Error
-	if !errors.As(err, &visible) {
-		t.Fatalf("error %v is not for callers", err)
-	}
-	if visible.Code != code {
-		t.Errorf("code %s, want %s: %s", visible.Code, code, visible.Message)
-	}
-	for _, word := range words {
-		if !strings.Contains(visible.Message, word) {
-			t.Errorf("%q does not say %q", visible.Message, word)
-		}
-	}
-}
-
 // The base is part of the promise: no flag, no file and no answer changes whom the binary asks.
 func TestAsksDockerHub(t *testing.T) {
 	var asked []string
-	h := hubThrough(func(r *http.Request) (*http.Response, error) {
+	h := hubThrough(t, func(r *http.Request) (*http.Response, error) {
 		asked = append(asked, r.Method+" "+r.URL.String())
 		return nil, io.ErrUnexpectedEOF
 	})
@@ -99,7 +44,7 @@ func TestAsksDockerHub(t *testing.T) {
 
 // Every way in which the fake Docker Hub fails, through every tool.
 func TestUpstreamErrors(t *testing.T) {
-	h := hubAt(t, fakehub.Handler())
+	h := hubAt(t, fake())
 	calls := map[string]func(context.Context, string) error{
 		"list_tags": func(ctx context.Context, repository string) error {
 			_, err := h.listTags(ctx, listTagsIn{Repository: repository, Order: "newest"})
@@ -120,10 +65,12 @@ func TestUpstreamErrors(t *testing.T) {
 		words      []string
 	}{
 		{"acme/nothing", mcpserver.CodeNotFound, []string{"docker.io/acme/nothing", "spelling", "private"}},
-		{fakehub.Forbidden, mcpserver.CodeForbidden, []string{fakehub.Forbidden, "right to read", `"access to the resource is forbidden with personal access token"`}},
-		{fakehub.Unauthorized, mcpserver.CodeForbidden, []string{fakehub.Unauthorized, "login"}},
+		{fakehub.Forbidden, mcpserver.CodeForbidden, []string{fakehub.Forbidden, "asks anonymously", `"access to the resource is forbidden with personal access token"`}},
+		{fakehub.Unauthorized, mcpserver.CodeForbidden, []string{fakehub.Unauthorized, "asks anonymously", "--login"}},
 		{fakehub.Limited, mcpserver.CodeRateLimited, []string{"try again in", "API's own limit", "pulling images is counted elsewhere", "Rate limit exceeded"}},
-		{fakehub.Unavailable, mcpserver.CodeUnavailable, []string{fakehub.Unavailable, "503", "later"}},
+		{fakehub.Unavailable, mcpserver.CodeUnavailable, []string{fakehub.Unavailable, "503", "try again"}},
+		{fakehub.Broken, mcpserver.CodeUnavailable, []string{fakehub.Broken, "500", "try again", `"internal error"`}},
+		{fakehub.Truncated, mcpserver.CodeUnavailable, []string{fakehub.Truncated, "unexpected EOF"}},
 		{fakehub.Redirects, mcpserver.CodeUnavailable, []string{"redirected", "refused"}},
 		{fakehub.Endless, mcpserver.CodeTooLarge, []string{strconv.Itoa(maxBody)}},
 		{fakehub.Garbage, mcpserver.CodeUnavailable, []string{"cannot be understood"}},
@@ -161,7 +108,7 @@ func TestStalledBody(t *testing.T) {
 
 // When the caller has gone, nobody is left to read words; the error must not be taken for Docker Hub's.
 func TestCallerGone(t *testing.T) {
-	h := hubAt(t, fakehub.Handler())
+	h := hubAt(t, fake())
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := h.getRepository(ctx, getRepositoryIn{Repository: "nginx"})
@@ -172,7 +119,7 @@ func TestCallerGone(t *testing.T) {
 }
 
 func TestDenied(t *testing.T) {
-	h := hubThrough(func(*http.Request) (*http.Response, error) {
+	h := hubThrough(t, func(*http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("dialing: %w", &outbound.DeniedError{Host: hubHost, Reason: "not in the policy"})
 	})
 	_, err := h.getRepository(t.Context(), getRepositoryIn{Repository: "nginx"})
@@ -212,7 +159,7 @@ func TestOtherStatuses(t *testing.T) {
 	}{
 		{http.StatusBadRequest, `{"detail":"page_size","message":"bad request"}`, []string{"status 400", `"bad request"`}},
 		{http.StatusNoContent, "", []string{"status 204"}},
-		{http.StatusBadGateway, "<html>", []string{"status 502", "later"}},
+		{http.StatusBadGateway, "<html>", []string{"status 502", "try again"}},
 		{http.StatusInternalServerError, `{"message":"` + strings.Repeat("é", 500) + `"}`, []string{"status 500", strings.Repeat("é", maxUpstreamText/2) + `"`}},
 		{http.StatusInternalServerError, `{"message":7}`, []string{"status 500)"}},
 	} {
@@ -231,7 +178,7 @@ func TestRedirects(t *testing.T) {
 	mux.Handle("/v2/namespaces/acme/repositories/plain", http.RedirectHandler("http://hub.docker.com/", http.StatusFound))
 	h := hubAt(t, mux)
 	out, err := h.getRepository(t.Context(), getRepositoryIn{Repository: "acme/moved"})
-	if err != nil || out.Stars != 3 {
+	if err != nil || out.Stars == nil || *out.Stars != 3 {
 		t.Errorf("%+v, %v", out, err)
 	}
 	for _, name := range []string{"acme/round", "acme/plain"} {
@@ -241,7 +188,7 @@ func TestRedirects(t *testing.T) {
 }
 
 func TestSameOrigin(t *testing.T) {
-	h := newHub(nil)
+	base := &url.URL{Scheme: "https", Host: hubHost}
 	for text, want := range map[string]bool{
 		"https://hub.docker.com/v2/x?page=2":    true,
 		"https://HUB.docker.com:443/":           true,
@@ -256,8 +203,8 @@ func TestSameOrigin(t *testing.T) {
 		"javascript:alert(1)":                   false,
 		"https://hub.docker.com\\@example.net/": false,
 	} {
-		u, err := h.base.JoinPath("v2").Parse(text)
-		if got := err == nil && h.sameOrigin(u); got != want {
+		u, err := base.JoinPath("v2").Parse(text)
+		if got := err == nil && sameOrigin(u, base); got != want {
 			t.Errorf("%s: %t, want %t", text, got, want)
 		}
 	}
@@ -271,7 +218,7 @@ func TestUnlikelyAnswers(t *testing.T) {
 		words      string // empty: the answer is taken
 	}{
 		{"sentence for a tag", `{"count":1,"next":null,"results":[{"name":"` + sentence + `"}]}`, "is no tag"},
-		{"more than asked for", `{"count":9,"next":null,"results":[{"name":"a"},{"name":"b"}]}`, "2 tags where 1"},
+		{"more than asked for", `{"count":9,"next":null,"results":[{"name":"a"},{"name":"b"}]}`, "2 rows where 1"},
 		{"more than the total", `{"count":0,"next":null,"results":[{"name":"a"}]}`, "total of 0"},
 		{"negative total", `{"count":-1,"next":null,"results":[]}`, "total of -1"},
 		{"text for a count", `{"count":"1","results":[]}`, `"count" holds a string`},
@@ -296,7 +243,7 @@ func TestUnlikelyAnswers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := listTagsOut{Repository: "docker.io/acme/api", Total: 1, Tags: []tagLine{{Name: "a", Platforms: []string{"linux/amd64"}}}}
+			want := listTagsOut{Repository: "docker.io/acme/api", Total: 1, Columns: columns, Tags: []string{"a - - - p1"}, Platforms: []string{"p1 linux/amd64"}}
 			if diff := cmp.Diff(want, out); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -345,14 +292,14 @@ func FuzzDecode(f *testing.F) {
 				}
 			}
 			for _, at := range []timestamp{image.LastPulled, image.LastPushed, tag.LastUpdated} {
-				if parsed, err := time.Parse(time.RFC3339, string(at)); at != "" && (err != nil || parsed.IsZero()) {
-					t.Errorf("time %q: %v", at, err)
+				if parsed, err := time.Parse(time.RFC3339, at.text()); at.text() != "" && (err != nil || parsed.IsZero()) {
+					t.Errorf("time %q: %v", at.text(), err)
 				}
 			}
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if page, err := decodePage(data, 2); err == nil {
+		if page, err := decodeTags(data, 2); err == nil {
 			if len(page.Results) > 2 || page.Count < len(page.Results) {
 				t.Errorf("%d tags of %d", len(page.Results), page.Count)
 			}
@@ -363,7 +310,7 @@ func FuzzDecode(f *testing.F) {
 		if tag, err := decodeTag(data, "v1"); err == nil {
 			form(t, tag)
 		}
-		if repository, err := decodeRepository(data); err == nil && (repository.Stars < 0 || repository.Pulls < 0 || repository.StorageSize < 0) {
+		if repository, err := decodeRepository(data); err == nil && (repository.Stars != nil && *repository.Stars < 0 || repository.StorageSize < 0) {
 			t.Errorf("a negative number: %+v", repository)
 		}
 	})

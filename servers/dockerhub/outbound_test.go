@@ -118,14 +118,14 @@ func hubBehind(t *testing.T, socket string, server *httptest.Server) *hub {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := newHub(func() (http.RoundTripper, error) { return client.Transport(), nil })
+	h := newHub(mcpserver.Env{Logger: testLogger(), Outbound: func() (*outbound.Client, error) { return client, nil }}, anonymous(t))
 	h.base = &url.URL{Scheme: "https", Host: testHost}
 	return h
 }
 
 // The whole way out but the container: the client over the real transport, through a socket, to the fake.
 func TestThroughEgress(t *testing.T) {
-	server := httptest.NewTLSServer(fakehub.Handler())
+	server := httptest.NewTLSServer(fake())
 	t.Cleanup(server.Close)
 
 	t.Run("allowed", func(t *testing.T) {
@@ -133,7 +133,7 @@ func TestThroughEgress(t *testing.T) {
 		h := hubBehind(t, socket, server)
 		ctx := outbound.WithCall(t.Context(), "call-1")
 		out, err := h.listTags(ctx, listTagsIn{Repository: "nginx", Order: "newest"})
-		if err != nil || len(out.Tags) != defaultPageSize || out.Total != fakehub.NginxTags {
+		if err != nil || len(out.Tags) != defaultLimit || out.Total != fakehub.NginxTags {
 			t.Errorf("%d of %d tags, %v", len(out.Tags), out.Total, err)
 		}
 		if seen := calls(); len(seen) != 1 || seen[0] != "call-1" {

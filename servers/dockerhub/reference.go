@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -24,7 +25,7 @@ const hubRegistry = "docker.io"
 type reference struct {
 	namespace, name string
 	tag             string // empty where the reference names none
-	pinned          bool   // whether it has a digest
+	digest          digest // empty where the reference names none
 }
 
 // parseReference reads every form that a docker command takes: "nginx", "nginx:1.27", "acme/api@sha256:…",
@@ -43,12 +44,12 @@ func parseReference(text string) (reference, error) {
 	}
 	ref := reference{namespace: parts[0], name: parts[1]}
 	// The library drops a tag that stands before a digest, and adds "latest" where there is none.
-	unpinned, _, pinned := strings.Cut(text, "@")
+	unpinned, pin, _ := strings.Cut(text, "@")
 	tag, err := name.NewTag(unpinned, name.WithDefaultTag(""))
 	if err != nil {
 		return reference{}, fmt.Errorf("%q: %w", text, err)
 	}
-	ref.tag, ref.pinned = tag.TagStr(), pinned
+	ref.tag, ref.digest = tag.TagStr(), digest(pin)
 	if ref.tag != "" && !tagName.MatchString(ref.tag) {
 		return reference{}, fmt.Errorf("%q: %q is no tag", text, ref.tag)
 	}
@@ -67,9 +68,23 @@ func (r reference) wantedTag(asked string) (string, error) {
 		return asked, nil
 	case r.tag != "":
 		return r.tag, nil
-	case r.pinned:
+	case r.digest != "":
 		return "", errors.New("the reference has a digest and no tag; Docker Hub's API finds tags by name only, so name one")
 	default:
 		return name.DefaultTag, nil
+	}
+}
+
+// wantedDigest returns the digest that is asked for: asked itself, or the reference's own.
+func (r reference) wantedDigest(asked string) (digest, error) {
+	switch wanted := cmp.Or(digest(asked), r.digest); {
+	case wanted == "":
+		return "", errors.New("which one? pass it, or a reference that has one: nginx@sha256:…")
+	case r.digest != "" && wanted != r.digest:
+		return "", fmt.Errorf("%s, but the reference names %s; pass one of them", wanted, r.digest)
+	case !digestForm.MatchString(string(wanted)):
+		return "", fmt.Errorf("%s is no whole digest; sha256 has 64 hexadecimal digits, sha512 has 128", wanted)
+	default:
+		return wanted, nil
 	}
 }

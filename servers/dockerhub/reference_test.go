@@ -4,21 +4,24 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpserver"
 )
 
 func TestParseReference(t *testing.T) {
-	digest := "@sha256:" + strings.Repeat("0", 64)
+	const zeros digest = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
+	pin := "@" + string(zeros)
 	for text, want := range map[string]reference{
-		"nginx":                                     {"library", "nginx", "", false},
-		"nginx:1.27":                                {"library", "nginx", "1.27", false},
-		"library/nginx":                             {"library", "nginx", "", false},
-		"docker.io/nginx":                           {"library", "nginx", "", false},
-		"docker.io/library/nginx:latest":            {"library", "nginx", "latest", false},
-		"index.docker.io/acme/api":                  {"acme", "api", "", false},
-		"registry-1.docker.io/acme/api:V2":          {"acme", "api", "V2", false},
-		"acme/api" + digest:                         {"acme", "api", "", true},
-		"acme/api:1.0" + digest:                     {"acme", "api", "1.0", true},
-		"docker.io/acme/a__b.c-d--e:1.0_x" + digest: {"acme", "a__b.c-d--e", "1.0_x", true},
+		"nginx":                                  {"library", "nginx", "", ""},
+		"nginx:1.27":                             {"library", "nginx", "1.27", ""},
+		"library/nginx":                          {"library", "nginx", "", ""},
+		"docker.io/nginx":                        {"library", "nginx", "", ""},
+		"docker.io/library/nginx:latest":         {"library", "nginx", "latest", ""},
+		"index.docker.io/acme/api":               {"acme", "api", "", ""},
+		"registry-1.docker.io/acme/api:V2":       {"acme", "api", "V2", ""},
+		"acme/api" + pin:                         {"acme", "api", "", zeros},
+		"acme/api:1.0" + pin:                     {"acme", "api", "1.0", zeros},
+		"docker.io/acme/a__b.c-d--e:1.0_x" + pin: {"acme", "a__b.c-d--e", "1.0_x", zeros},
 	} {
 		if got, err := parseReference(text); err != nil || got != want {
 			t.Errorf("%s: %+v, %v", text, got, err)
@@ -50,7 +53,7 @@ func TestParseReference(t *testing.T) {
 		"acme/api:..":                      "is no tag",
 		"acme/api:-":                       "is no tag",
 		"acme/api@sha256:0":                "no image reference",
-		"acme/api" + digest + digest:       "no image reference",
+		"acme/api" + pin + pin:             "no image reference",
 		"":                                 "no image reference",
 		":1":                               "no image reference",
 		strings.Repeat("a", 300):           "no image reference",
@@ -71,13 +74,25 @@ func TestWantedTag(t *testing.T) {
 		{reference{tag: "v1"}, "", "v1"},
 		{reference{tag: "v1"}, "v1", "v1"},
 		{reference{tag: "v1"}, "v2", ""},
-		{reference{pinned: true}, "", ""},
-		{reference{pinned: true}, "v1", "v1"},
-		{reference{tag: "v1", pinned: true}, "", "v1"},
+		{reference{digest: "sha256:0"}, "", ""},
+		{reference{digest: "sha256:0"}, "v1", "v1"},
+		{reference{tag: "v1", digest: "sha256:0"}, "", "v1"},
 	} {
 		got, err := tc.ref.wantedTag(tc.asked)
 		if got != tc.want || (err == nil) != (tc.want != "") {
 			t.Errorf("%+v asked for %q: %q, %v", tc.ref, tc.asked, got, err)
+		}
+	}
+}
+
+func TestWantedDigest(t *testing.T) {
+	a, b := "sha256:"+strings.Repeat("a", 64), "sha256:"+strings.Repeat("b", 64)
+	for _, tc := range []struct{ pinned, asked, want string }{
+		{"", a, a}, {a, "", a}, {a, a, a}, {a, b, ""}, {"", "", ""}, {"", a[:20], ""}, {"", "sha512:" + a[7:], ""},
+	} {
+		got, err := reference{digest: digest(tc.pinned)}.wantedDigest(tc.asked)
+		if string(got) != tc.want || (err == nil) != (tc.want != "") {
+			t.Errorf("%+v: %q, %v", tc, got, err)
 		}
 	}
 }
@@ -93,7 +108,7 @@ func FuzzReference(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if u := newHub(nil).repositoryURL(ref).String(); !path.MatchString(u) || strings.Contains(u, "/..") || strings.Contains(u, "/./") {
+		if u := newHub(mcpserver.Env{}, nil).repositoryURL(ref).String(); !path.MatchString(u) || strings.Contains(u, "/..") || strings.Contains(u, "/./") {
 			t.Errorf("%q asks for %s", text, u)
 		}
 		if again, err := parseReference(ref.String()); err != nil || again.namespace != ref.namespace || again.name != ref.name {

@@ -2,18 +2,27 @@ package main
 
 import (
 	"context"
-	"strings"
+	"encoding/json"
+	"time"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpserver"
 )
 
 // tools is the table of what a caller may ask.
 func (h *hub) tools() []mcpserver.Tool {
-	return []mcpserver.Tool{
+	all := []mcpserver.Tool{
+		mcpserver.Typed(mcpserver.Definition{
+			Name: "search_repositories", Title: "Search repositories", OpenWorld: true,
+			Description: "Search Docker Hub's public repositories.",
+		}, h.searchRepositories),
+		mcpserver.Typed(mcpserver.Definition{
+			Name: "get_repository", Title: "Get a repository", OpenWorld: true,
+			Description: "Get what Docker Hub says about a repository: description, stars, pulls, dates, and which of its tags are immutable.",
+		}, h.getRepository),
 		mcpserver.Typed(mcpserver.Definition{
 			Name: "list_tags", Title: "List tags", OpenWorld: true,
-			Description: "List the tags of a Docker Hub repository, newest first unless asked otherwise, with digest, size and platforms. " +
-				"Where the answer is truncated, pass its next_cursor to go on; in this way the oldest tag is reached. total counts all tags that match.",
+			Description: "List the tags of a Docker Hub repository as a table, newest first unless asked otherwise. " +
+				"Where truncated is true, pass next_cursor to go on; in this way the oldest tag is reached.",
 		}, h.listTags),
 		mcpserver.Typed(mcpserver.Definition{
 			Name: "get_tag", Title: "Get a tag", OpenWorld: true,
@@ -21,134 +30,56 @@ func (h *hub) tools() []mcpserver.Tool {
 				"What Docker Hub does not know (digests and sizes of old tags, say) is absent.",
 		}, h.getTag),
 		mcpserver.Typed(mcpserver.Definition{
-			Name: "get_repository", Title: "Get a repository", OpenWorld: true,
-			Description: "Get what Docker Hub says about a repository: description, stars, pulls, dates, and which of its tags are immutable.",
-		}, h.getRepository),
+			Name: "resolve_digest", Title: "Find tags by digest", OpenWorld: true,
+			Description: "Find the tags of a Docker Hub repository that a digest has, as a whole or as one platform's image. Newest tags are looked at first.",
+		}, h.resolveDigest),
+		mcpserver.Typed(mcpserver.Definition{
+			Name: "list_namespaces", Title: "List namespaces", OpenWorld: true,
+			Description: "List the namespaces of the account that this server is logged in with: its own, and the organizations of its user.",
+		}, h.listNamespaces),
+		mcpserver.Typed(mcpserver.Definition{
+			Name: "rate_limit_status", Title: "Rate limits", OpenWorld: true,
+			Description: "Tell what is left of the two limits that this server is under at Docker Hub: that of its API, and that on pulling images.",
+		}, h.rateLimitStatus),
 	}
+	for i := range all {
+		all[i] = h.guarded(all[i])
+	}
+	return all
 }
 
-type listTagsIn struct {
-	Repository string `json:"repository" jsonschema:"repository on Docker Hub in any form that docker takes: nginx, library/nginx, docker.io/acme/api. A tag or digest in it is ignored." minLength:"1" maxLength:"512" pattern:"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$"`
-	Name       string `json:"name,omitempty" jsonschema:"only tags whose name contains this" minLength:"1" maxLength:"128" pattern:"^[A-Za-z0-9._-]+$"`
-	Order      string `json:"order,omitempty" jsonschema:"by the time of the last push" enum:"newest,oldest" default:"newest"`
-	Limit      int    `json:"limit,omitempty" jsonschema:"tags in one answer, 25 if absent; with a cursor, leave it out or repeat it" minimum:"1" maximum:"100"`
-	Cursor     string `json:"cursor,omitempty" jsonschema:"next_cursor of the answer before, with the same repository, name and order" minLength:"1" maxLength:"64" pattern:"^[A-Za-z0-9_-]+$"`
-}
-
-type listTagsOut struct {
-	Repository string    `json:"repository" jsonschema:"full name of the repository"`
-	Total      int       `json:"total" jsonschema:"how many tags match, in this answer or not"`
-	Tags       []tagLine `json:"tags"`
-	Truncated  bool      `json:"truncated" jsonschema:"whether more tags follow"`
-	NextCursor string    `json:"next_cursor,omitempty" jsonschema:"where to go on"`
-}
-
-type tagLine struct {
-	Name        string   `json:"name"`
-	Digest      string   `json:"digest,omitempty" jsonschema:"of the index or, for a single platform, the manifest"`
-	SizeBytes   int64    `json:"size_bytes,omitempty" jsonschema:"compressed size"`
-	LastUpdated string   `json:"last_updated,omitempty" jsonschema:"RFC 3339"`
-	LastPulled  string   `json:"last_pulled,omitempty" jsonschema:"RFC 3339"`
-	Platforms   []string `json:"platforms,omitempty" jsonschema:"os/architecture or os/architecture/variant"`
-	Truncated   bool     `json:"platforms_truncated,omitempty" jsonschema:"whether there are more platforms; get_tag shows them"`
-}
-
-func (h *hub) listTags(ctx context.Context, in listTagsIn) (listTagsOut, error) {
-	ref, err := parseReference(in.Repository)
-	if err != nil {
-		return listTagsOut{}, mcpserver.Errorf(mcpserver.CodeInvalidArguments, "repository: %w", err)
-	}
-	place, err := startAt(in, ref)
-	if err != nil {
-		return listTagsOut{}, mcpserver.Errorf(mcpserver.CodeInvalidArguments, "cursor: %w", err)
-	}
-	ordering := "last_updated" // Docker Hub's sign is the other way round: this is newest first
-	if in.Order == "oldest" {
-		ordering = "-last_updated"
-	}
-	page, more, err := h.tags(ctx, ref, in.Name, ordering, place)
-	if err != nil {
-		return listTagsOut{}, err
-	}
-	out := listTagsOut{Repository: ref.String(), Total: page.Count, Tags: make([]tagLine, 0, len(page.Results)), Truncated: more}
-	for _, tag := range page.Results {
-		names, cut := platforms(tag.Images)
-		out.Tags = append(out.Tags, tagLine{
-			Name: tag.Name, Digest: string(tag.Digest), SizeBytes: int64(tag.FullSize),
-			LastUpdated: string(tag.LastUpdated), LastPulled: string(tag.LastPulled), Platforms: names, Truncated: cut,
-		})
-	}
-	if more && place.page < maxPage {
-		place.page++
-		out.NextCursor = place.String()
-	}
-	return out, nil
-}
-
-// startAt returns the place that the cursor names, or the first.
-func startAt(in listTagsIn, ref reference) (cursor, error) {
-	wanted := listing(ref.String(), in.Name, in.Order)
-	if in.Cursor == "" {
-		size := in.Limit
-		if size == 0 {
-			size = defaultPageSize
+// guarded keeps an upstream that repeats a token from handing it to a caller.
+func (h *hub) guarded(tool mcpserver.Tool) mcpserver.Tool {
+	call := tool.Call
+	tool.Call = func(ctx context.Context, args json.RawMessage) (mcpserver.Result, error) {
+		result, err := call(ctx, args)
+		if h.login.reveals(string(result.Structured)) || err != nil && h.login.reveals(err.Error()) {
+			return mcpserver.Result{}, mcpserver.Errorf(mcpserver.CodeUnavailable, "Docker Hub's answer repeats a token of this server's; it is not shown")
 		}
-		return cursor{page: 1, size: size, listing: wanted}, nil
+		return result, err
 	}
-	place, err := parseCursor(in.Cursor)
-	if err != nil {
-		return cursor{}, err
-	}
-	if place.listing != wanted || in.Limit != 0 && in.Limit != place.size {
-		return cursor{}, errOtherListing
-	}
-	return place, nil
+	return tool
 }
 
-// platforms names each platform once, without attestations, which are stored as images of "unknown/unknown".
-func platforms(images []hubImage) (names []string, truncated bool) {
-	seen := map[string]bool{}
-	for _, image := range images {
-		name := platform(image)
-		if name == "" || seen[name] || image.OS == "unknown" {
-			continue
-		}
-		if len(names) == maxPlatforms {
-			return names, true
-		}
-		seen[name] = true
-		names = append(names, name)
-	}
-	return names, false
-}
-
-// platform is os/architecture, with the variant if there is one.
-func platform(image hubImage) string {
-	if image.OS == "" || image.Architecture == "" {
-		return ""
-	}
-	parts := []string{string(image.OS), string(image.Architecture)}
-	if image.Variant != "" {
-		parts = append(parts, string(image.Variant))
-	}
-	return strings.Join(parts, "/")
+func invalid(argument string, err error) error {
+	return mcpserver.Errorf(mcpserver.CodeInvalidArguments, argument+": %w", err)
 }
 
 type getTagIn struct {
-	Repository string `json:"repository" jsonschema:"repository on Docker Hub in any form that docker takes: nginx, nginx:1.27, docker.io/acme/api" minLength:"1" maxLength:"512" pattern:"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$"`
-	Tag        string `json:"tag,omitempty" jsonschema:"the tag's name; if absent, the tag in repository, or latest" minLength:"1" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9._-]*$"`
+	Repository string `json:"repository" jsonschema:"repository in any form that docker takes: nginx, nginx:1.27, docker.io/acme/api" minLength:"1" maxLength:"512" pattern:"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$"`
+	Tag        string `json:"tag,omitempty" jsonschema:"if absent, the tag in repository, or latest" minLength:"1" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9._-]*$"`
 }
 
 type getTagOut struct {
-	Repository  string     `json:"repository" jsonschema:"full name of the repository"`
+	Repository  string     `json:"repository"`
 	Tag         string     `json:"tag"`
 	Digest      string     `json:"digest,omitempty" jsonschema:"of the index or, for a single platform, the manifest"`
 	MediaType   string     `json:"media_type,omitempty" jsonschema:"of what the digest names"`
-	SizeBytes   int64      `json:"size_bytes,omitempty" jsonschema:"compressed size"`
+	SizeBytes   int64      `json:"size_bytes,omitempty" jsonschema:"compressed"`
 	Status      string     `json:"status,omitempty" jsonschema:"active, inactive or stale: how long ago it was pulled or pushed"`
 	LastUpdated string     `json:"last_updated,omitempty" jsonschema:"RFC 3339"`
-	LastPushed  string     `json:"last_pushed,omitempty" jsonschema:"RFC 3339"`
-	LastPulled  string     `json:"last_pulled,omitempty" jsonschema:"RFC 3339"`
+	LastPushed  string     `json:"last_pushed,omitempty"`
+	LastPulled  string     `json:"last_pulled,omitempty"`
 	Images      []tagImage `json:"images" jsonschema:"one for each platform; unknown/unknown is an attestation"`
 	Truncated   bool       `json:"truncated" jsonschema:"whether there are more images than shown"`
 }
@@ -157,20 +88,20 @@ type tagImage struct {
 	Platform   string `json:"platform,omitempty" jsonschema:"os/architecture or os/architecture/variant"`
 	OSVersion  string `json:"os_version,omitempty"`
 	Digest     string `json:"digest,omitempty" jsonschema:"of the platform's manifest"`
-	SizeBytes  int64  `json:"size_bytes,omitempty" jsonschema:"compressed size"`
+	SizeBytes  int64  `json:"size_bytes,omitempty"`
 	Status     string `json:"status,omitempty"`
-	LastPushed string `json:"last_pushed,omitempty" jsonschema:"RFC 3339"`
-	LastPulled string `json:"last_pulled,omitempty" jsonschema:"RFC 3339"`
+	LastPushed string `json:"last_pushed,omitempty"`
+	LastPulled string `json:"last_pulled,omitempty"`
 }
 
 func (h *hub) getTag(ctx context.Context, in getTagIn) (getTagOut, error) {
 	ref, err := parseReference(in.Repository)
 	if err != nil {
-		return getTagOut{}, mcpserver.Errorf(mcpserver.CodeInvalidArguments, "repository: %w", err)
+		return getTagOut{}, invalid("repository", err)
 	}
 	name, err := ref.wantedTag(in.Tag)
 	if err != nil {
-		return getTagOut{}, mcpserver.Errorf(mcpserver.CodeInvalidArguments, "tag: %w", err)
+		return getTagOut{}, invalid("tag", err)
 	}
 	tag, err := h.tag(ctx, ref, name)
 	if err != nil {
@@ -178,38 +109,35 @@ func (h *hub) getTag(ctx context.Context, in getTagIn) (getTagOut, error) {
 	}
 	out := getTagOut{
 		Repository: ref.String(), Tag: tag.Name, Digest: string(tag.Digest), MediaType: string(tag.MediaType),
-		SizeBytes: int64(tag.FullSize), Status: string(tag.Status), LastUpdated: string(tag.LastUpdated),
-		LastPushed: string(tag.LastPushed), LastPulled: string(tag.LastPulled), Images: make([]tagImage, 0, len(tag.Images)),
+		SizeBytes: int64(tag.FullSize), Status: string(tag.Status), LastUpdated: tag.LastUpdated.text(),
+		LastPushed: tag.LastPushed.text(), LastPulled: tag.LastPulled.text(),
+		Images: make([]tagImage, 0, len(tag.Images)), Truncated: len(tag.Images) > maxImages,
 	}
-	for _, image := range tag.Images {
-		if len(out.Images) == maxImages {
-			out.Truncated = true
-			break
-		}
+	for _, image := range tag.Images[:min(len(tag.Images), maxImages)] {
 		out.Images = append(out.Images, tagImage{
-			Platform: platform(image), OSVersion: string(image.OSVersion), Digest: string(image.Digest), SizeBytes: int64(image.Size),
-			Status: string(image.Status), LastPushed: string(image.LastPushed), LastPulled: string(image.LastPulled),
+			Platform: image.platform(), OSVersion: string(image.OSVersion), Digest: string(image.Digest), SizeBytes: int64(image.Size),
+			Status: string(image.Status), LastPushed: image.LastPushed.text(), LastPulled: image.LastPulled.text(),
 		})
 	}
 	return out, nil
 }
 
 type getRepositoryIn struct {
-	Repository      string `json:"repository" jsonschema:"repository on Docker Hub in any form that docker takes: nginx, library/nginx, docker.io/acme/api. A tag or digest in it is ignored." minLength:"1" maxLength:"512" pattern:"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$"`
-	LongDescription bool   `json:"long_description,omitempty" jsonschema:"whether to return the long description too, which is a page of Markdown"`
+	Repository      string `json:"repository" jsonschema:"repository in any form that docker takes: nginx, docker.io/acme/api; a tag or digest in it is ignored" minLength:"1" maxLength:"512" pattern:"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$"`
+	LongDescription bool   `json:"long_description,omitempty" jsonschema:"whether to return the long description too, a page of Markdown"`
 }
 
 type getRepositoryOut struct {
-	Repository         string         `json:"repository" jsonschema:"full name of the repository"`
+	Repository         string         `json:"repository"`
 	Description        string         `json:"description,omitempty"`
 	Status             string         `json:"status,omitempty"`
 	Private            bool           `json:"private"`
-	Stars              int64          `json:"stars"`
-	Pulls              int64          `json:"pulls"`
+	Stars              *int64         `json:"stars,omitempty"`
+	Pulls              *int64         `json:"pulls,omitempty"`
 	SizeBytes          int64          `json:"size_bytes,omitempty" jsonschema:"storage that all tags take"`
 	LastUpdated        string         `json:"last_updated,omitempty" jsonschema:"last push, RFC 3339"`
-	LastModified       string         `json:"last_modified,omitempty" jsonschema:"last change of the repository's settings or content, RFC 3339"`
-	DateRegistered     string         `json:"date_registered,omitempty" jsonschema:"RFC 3339"`
+	LastModified       string         `json:"last_modified,omitempty" jsonschema:"last change of settings or content"`
+	DateRegistered     string         `json:"date_registered,omitempty"`
 	Categories         []string       `json:"categories,omitempty"`
 	ImmutableTags      *immutableTags `json:"immutable_tags,omitempty" jsonschema:"absent where Docker Hub does not say"`
 	LongDescription    string         `json:"long_description,omitempty" jsonschema:"Markdown by the repository's owner"`
@@ -225,7 +153,7 @@ type immutableTags struct {
 func (h *hub) getRepository(ctx context.Context, in getRepositoryIn) (getRepositoryOut, error) {
 	ref, err := parseReference(in.Repository)
 	if err != nil {
-		return getRepositoryOut{}, mcpserver.Errorf(mcpserver.CodeInvalidArguments, "repository: %w", err)
+		return getRepositoryOut{}, invalid("repository", err)
 	}
 	found, err := h.repository(ctx, ref)
 	if err != nil {
@@ -234,7 +162,7 @@ func (h *hub) getRepository(ctx context.Context, in getRepositoryIn) (getReposit
 	out := getRepositoryOut{
 		Repository: ref.String(), Description: cut(found.Description, maxDescription), Status: string(found.Status),
 		Private: found.Private, Stars: found.Stars, Pulls: found.Pulls, SizeBytes: int64(found.StorageSize),
-		LastUpdated: string(found.LastUpdated), LastModified: string(found.LastModified), DateRegistered: string(found.DateRegistered),
+		LastUpdated: found.LastUpdated.text(), LastModified: found.LastModified.text(), DateRegistered: found.DateRegistered.text(),
 	}
 	for _, category := range found.Categories[:min(len(found.Categories), maxCategories)] {
 		out.Categories = append(out.Categories, cut(category.Name, maxCategory))
@@ -254,6 +182,168 @@ func (h *hub) getRepository(ctx context.Context, in getRepositoryIn) (getReposit
 	if in.LongDescription {
 		out.LongDescription = cut(found.FullDescription, maxLong)
 		out.LongDescriptionCut = len(out.LongDescription) < len(found.FullDescription)
+	}
+	return out, nil
+}
+
+const sortRelevance = "relevance"
+
+type searchRepositoriesIn struct {
+	Query           string `json:"query" jsonschema:"words to look for" minLength:"1" maxLength:"200"`
+	Badge           string `json:"badge,omitempty" jsonschema:"only repositories with this badge" enum:"official,verified_publisher,open_source"`
+	Architecture    string `json:"architecture,omitempty" jsonschema:"amd64, arm64, …" maxLength:"32" pattern:"^[a-z0-9_]+$"`
+	OperatingSystem string `json:"operating_system,omitempty" enum:"linux,windows"`
+	Sort            string `json:"sort,omitempty" jsonschema:"the best, most pulled or latest first" enum:"relevance,pull_count,updated_at" default:"relevance"`
+	Limit           int    `json:"limit,omitempty" jsonschema:"results in one answer; if absent, 25, or as many as in the answer before" minimum:"1" maximum:"100"`
+	Cursor          string `json:"cursor,omitempty" jsonschema:"next_cursor of the answer before, with the same arguments, but limit" maxLength:"128" pattern:"^[A-Za-z0-9_-]+$"`
+}
+
+type searchRepositoriesOut struct {
+	Total        int               `json:"total" jsonschema:"how many match, in this answer or not"`
+	Repositories []foundRepository `json:"repositories"`
+	Truncated    bool              `json:"truncated" jsonschema:"whether more follow"`
+	NextCursor   string            `json:"next_cursor,omitempty" jsonschema:"absent at the end, and where Docker Hub's search goes no further"`
+}
+
+type foundRepository struct {
+	Repository       string   `json:"repository"`
+	Description      string   `json:"description,omitempty"`
+	Badge            string   `json:"badge,omitempty"`
+	Stars            *int64   `json:"stars,omitempty"`
+	Pulls            string   `json:"pulls,omitempty" jsonschema:"rounded"`
+	UpdatedAt        string   `json:"updated_at,omitempty"`
+	OperatingSystems []string `json:"operating_systems,omitempty"`
+	Architectures    []string `json:"architectures,omitempty"`
+	Archived         bool     `json:"archived,omitempty"`
+}
+
+func (h *hub) searchRepositories(ctx context.Context, in searchRepositoriesIn) (searchRepositoriesOut, error) {
+	place := cursor{kind: searchCursor, listing: sumOf(in.Query, in.Badge, in.Architecture, in.OperatingSystem, in.Sort)}
+	if err := place.resume(in.Cursor, in.Limit); err != nil {
+		return searchRepositoriesOut{}, err
+	}
+	size := min(place.limit, maxSearched-place.at)
+	if size <= 0 {
+		return searchRepositoriesOut{}, invalid("cursor", errCursor)
+	}
+	query := searchQuery{text: in.Query, badge: in.Badge, architecture: in.Architecture, os: in.OperatingSystem, sort: in.Sort}
+	page, err := h.search(ctx, query, place.at, size)
+	if err != nil {
+		return searchRepositoriesOut{}, err
+	}
+	out := searchRepositoriesOut{Total: page.Total, Repositories: make([]foundRepository, 0, len(page.Results))}
+	for _, result := range page.Results {
+		// What docker could not pull is no repository: extensions, plug-ins, names in a form to come.
+		ref, err := parseReference(result.Name)
+		if err != nil || result.Type != "" && result.Type != "image" {
+			continue
+		}
+		found := foundRepository{
+			Repository: ref.String(), Description: cut(result.ShortDescription, maxSnippet), Stars: result.Stars, Pulls: string(result.Pulls),
+			UpdatedAt: result.UpdatedAt.day(), OperatingSystems: result.OperatingSystems, Architectures: result.Architectures, Archived: result.Archived,
+		}
+		if result.Badge != "none" {
+			found.Badge = string(result.Badge)
+		}
+		out.Repositories = append(out.Repositories, found)
+	}
+	place.at, place.size = place.at+size, size
+	out.Truncated = place.at < page.Total && len(page.Results) > 0
+	if out.Truncated && place.at < maxSearched {
+		out.NextCursor = place.String()
+	}
+	return out, nil
+}
+
+type listNamespacesIn struct {
+	Cursor string `json:"cursor,omitempty" jsonschema:"next_cursor of the answer before" maxLength:"128" pattern:"^[A-Za-z0-9_-]+$"`
+}
+
+type listNamespacesOut struct {
+	Namespaces []namespace `json:"namespaces"`
+	Truncated  bool        `json:"truncated" jsonschema:"whether more follow"`
+	NextCursor string      `json:"next_cursor,omitempty"`
+}
+
+type namespace struct {
+	Namespace string `json:"namespace"`
+	Type      string `json:"type" jsonschema:"user or organization"`
+	Role      string `json:"role,omitempty" jsonschema:"the user's in the organization"`
+}
+
+func (h *hub) listNamespaces(ctx context.Context, in listNamespacesIn) (listNamespacesOut, error) {
+	who := h.login.current(ctx)
+	if who == nil {
+		return listNamespacesOut{}, mcpserver.Errorf(mcpserver.CodeForbidden,
+			"this server is not logged in to Docker Hub, so it has no namespaces; whoever runs it can give it a token with --login")
+	}
+	place := cursor{kind: namespacesCursor, listing: sumOf(who.identifier)}
+	if err := place.resume(in.Cursor, maxPageSize); err != nil {
+		return listNamespacesOut{}, err
+	}
+	out := listNamespacesOut{Namespaces: []namespace{}}
+	if who.organization() {
+		// Its token is no user's. That it is good is all there is to ask.
+		_, err := h.accessToken(ctx, who)
+		out.Namespaces = append(out.Namespaces, namespace{Namespace: who.identifier, Type: "organization"})
+		return out, err
+	}
+	place.size = maxPageSize
+	page, more, err := h.organizations(ctx, place.page())
+	if err != nil {
+		return listNamespacesOut{}, err
+	}
+	if place.at == 0 {
+		out.Namespaces = append(out.Namespaces, namespace{Namespace: who.identifier, Type: "user"})
+	}
+	for _, organization := range page.Results {
+		if identifierForm.MatchString(organization.Name) {
+			out.Namespaces = append(out.Namespaces, namespace{Namespace: organization.Name, Type: "organization", Role: string(organization.Role)})
+		}
+	}
+	place.at += maxPageSize
+	if out.Truncated = more && place.at < maxRows; out.Truncated {
+		out.NextCursor = place.String()
+	}
+	return out, nil
+}
+
+type rateLimitStatusIn struct{}
+
+type rateLimitStatusOut struct {
+	API       *rateLimit `json:"api,omitempty" jsonschema:"requests to the API, which is what these tools make"`
+	Pull      *rateLimit `json:"pull,omitempty" jsonschema:"image pulls, as they would be counted for this server: nothing that these tools do counts"`
+	Unlimited bool       `json:"pull_unlimited,omitempty" jsonschema:"pulls are not limited"`
+	Problems  []string   `json:"problems,omitempty" jsonschema:"why a half is absent"`
+	AsOf      string     `json:"as_of"`
+}
+
+type rateLimit struct {
+	Limit         int    `json:"limit"`
+	Remaining     int    `json:"remaining"`
+	WindowSeconds int64  `json:"window_seconds,omitempty" jsonschema:"how long each pull counts"`
+	ResetsAt      string `json:"resets_at,omitempty" jsonschema:"when all of it is back; of pulls at the latest, if nothing is pulled until then"`
+	CountedBy     string `json:"counted_by" jsonschema:"address or account"`
+}
+
+func (h *hub) rateLimitStatus(ctx context.Context, _ rateLimitStatusIn) (rateLimitStatusOut, error) {
+	out := rateLimitStatusOut{AsOf: h.now().UTC().Format(time.RFC3339)}
+	api, apiErr := h.apiQuota(ctx)
+	if apiErr == nil {
+		out.API = api.rateLimit()
+	} else {
+		out.Problems = append(out.Problems, problem("api", apiErr))
+	}
+	pull, limited, err := h.pullQuota(ctx)
+	switch {
+	case err == nil && limited:
+		out.Pull = pull.rateLimit()
+	case err == nil:
+		out.Unlimited = true
+	case apiErr != nil:
+		return rateLimitStatusOut{}, apiErr
+	default:
+		out.Problems = append(out.Problems, problem("pull", err))
 	}
 	return out, nil
 }

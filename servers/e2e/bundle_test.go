@@ -18,6 +18,7 @@ import (
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"github.com/bulkhead-mcp/bulkhead/servers/e2e/fakehub/hub"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/audit"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpclient"
 )
@@ -55,7 +56,12 @@ func run(m *testing.M) int {
 		return 1
 	}
 	theBundle = b
-	return m.Run()
+	code := m.Run()
+	if err := b.searchForTokens(); err != nil {
+		fmt.Fprintf(os.Stderr, "e2e: %v\n", err)
+		return 1
+	}
+	return code
 }
 
 func start(ctx context.Context) (*bundle, error) {
@@ -88,7 +94,8 @@ func start(ctx context.Context) (*bundle, error) {
 		b.writeFiles,
 		func() error { return b.command(ctx, root, "scripts/secrets") },
 		func() error {
-			return b.command(ctx, root, "go", "run", "./servers/e2e/fakehub", "certs", "--dir", b.path("certs"), "--host", "hub.docker.com")
+			return b.command(ctx, root, "go", "run", "./servers/e2e/fakehub", "certs", "--dir", b.path("certs"),
+				"--host", "hub.docker.com", "--host", "auth.docker.io", "--host", "registry-1.docker.io")
 		},
 		func() error {
 			return b.command(ctx, filepath.Join(root, "images"), "go", "run", ".", "load", "--test", "--env", b.path("env"))
@@ -112,6 +119,8 @@ clients:
   dockerhub:
     hosts:
       - {host: hub.docker.com, addresses: [10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16]}
+      - {host: auth.docker.io, addresses: [10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16]}
+      - {host: registry-1.docker.io, addresses: [10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16]}
 `
 
 func (b *bundle) writeFiles() error {
@@ -133,6 +142,9 @@ func (b *bundle) writeFiles() error {
 		"workspace/broken.yaml": "apiVersion: v1\nkind: Pod\nmetadata:\n  name: [\n",
 		"workspace/large.yaml":  "# " + strings.Repeat("x", 2<<20),
 		"certs/.keep":           "",
+		// A token that may write, so that the log has something to warn about.
+		"secrets/dockerhub/identifier": hub.Robot,
+		"secrets/dockerhub/secret":     hub.WriteToken,
 	} {
 		path := b.path(name)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(content), 0o644)); err != nil {
@@ -203,7 +215,7 @@ func (b *bundle) token(t *testing.T, agent string) string {
 // as is a plain client that shows what came back.
 func (b *bundle) as(t *testing.T, agent string) *mcpclient.Client {
 	t.Helper()
-	return &mcpclient.Client{HTTP: &http.Client{}, URL: b.url(), Token: b.token(t, agent)}
+	return &mcpclient.Client{HTTP: &http.Client{Transport: kept{http.DefaultTransport}}, URL: b.url(), Token: b.token(t, agent)}
 }
 
 // connect is the official SDK's client.
@@ -227,7 +239,7 @@ type bearer string
 func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	r.Header.Set("Authorization", "Bearer "+string(b))
-	return http.DefaultTransport.RoundTrip(r)
+	return kept{http.DefaultTransport}.RoundTrip(r)
 }
 
 func toolNames(t *testing.T, session *sdk.ClientSession) string {

@@ -47,7 +47,7 @@ func TestThroughTheBundle(t *testing.T) {
 		t.Errorf("policy-gate sees %q", got)
 	}
 	linter := connect(t, overHTTP(b.url(), b.token(t, "image-linter")))
-	if got, want := toolNames(t, linter), "dockerhub_get_repository dockerhub_get_tag dockerhub_list_tags"; got != want {
+	if got, want := toolNames(t, linter), "dockerhub_get_repository dockerhub_get_tag dockerhub_list_tags dockerhub_rate_limit_status dockerhub_resolve_digest dockerhub_search_repositories"; got != want {
 		t.Errorf("image-linter sees %q, want %q", got, want)
 	}
 	for path, want := range map[string]string{"kubernetes/shop-web.yaml": "fail", "kubernetes/shop-api.yaml": "pass"} {
@@ -71,7 +71,7 @@ func TestDockerHubThroughEgress(t *testing.T) {
 	b := theBundle
 	client := b.as(t, "image-linter")
 	result, err := client.CallTool(t.Context(), "dockerhub_list_tags", map[string]any{"repository": "nginx", "limit": 3}, nil)
-	if err != nil || result.IsError || !strings.Contains(string(result.Structured), `"name":"`+hub.NginxNewest+`"`) {
+	if err != nil || result.IsError || !strings.Contains(string(result.Structured), `"`+hub.NginxNewest+" sha256:") {
 		t.Fatalf("%+v, %v", result, err)
 	}
 	if r := b.record(t, result.Call); r.Decision != audit.Allow || r.Server != "dockerhub" || r.Principal != "image-linter" || r.Reason != "ok" {
@@ -89,6 +89,27 @@ func TestDockerHubThroughEgress(t *testing.T) {
 			t.Errorf("%s: %+v, %v; want %s", repository, result, err, code)
 		}
 	}
+}
+
+// The server is logged in: it sees what its account may see, tells the limits apart, and has warned that its token may write.
+func TestDockerHubLogin(t *testing.T) {
+	b := theBundle
+	client := b.as(t, "image-linter")
+	for tool, tc := range map[string]struct {
+		args map[string]any
+		want string
+	}{
+		"dockerhub_get_repository":      {map[string]any{"repository": hub.Private}, `"private":true`},
+		"dockerhub_search_repositories": {map[string]any{"query": "nginx", "badge": "official"}, `"docker.io/library/nginx"`},
+		"dockerhub_resolve_digest":      {map[string]any{"repository": "alpine@" + hub.DigestOf(hub.Alpine, "latest")}, `"tag":"3.22"`},
+		"dockerhub_rate_limit_status":   {map[string]any{}, `"pull":{"limit":200,"remaining":76,"window_seconds":21600,`},
+	} {
+		result, err := client.CallTool(t.Context(), tool, tc.args, nil)
+		if err != nil || result.IsError || !strings.Contains(string(result.Structured), tc.want) {
+			t.Errorf("%s: %s %s, %v; want %s", tool, result.Structured, result.Text, err, tc.want)
+		}
+	}
+	b.awaitLog(t, "dockerhub", "the Docker Hub token may write")
 }
 
 // What egress's policy does not list is not reached, and the refusal bears the call's id.
