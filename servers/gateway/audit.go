@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf16"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/audit"
 )
@@ -34,7 +37,7 @@ type auditVerb struct {
 }
 
 // auditCommand reads the log, verifies it, and makes its key.
-func auditCommand(_ context.Context, args []string, stdout, stderr io.Writer) error {
+func auditCommand(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	verbs := auditVerbs()
 	lines := []string{"usage:"}
 	for _, name := range sortedKeys(verbs) {
@@ -54,7 +57,15 @@ func auditCommand(_ context.Context, args []string, stdout, stderr io.Writer) er
 	if err := set.Parse(args[1:]); err != nil {
 		return err
 	}
-	return verb.run(set.Args(), stdout)
+	// Reading a log takes as long as it takes, and whoever made it may have made it long; a signal ends it all the same.
+	done := make(chan error, 1)
+	go func() { done <- verb.run(set.Args(), stdout) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func auditVerbs() map[string]auditVerb {
@@ -129,10 +140,7 @@ func (r *logReader) tail(args []string, stdout io.Writer) error {
 	if len(args) > 0 || r.limit < 1 || r.limit > maxTail {
 		return fmt.Errorf("tail takes no arguments, and a --limit of 1 to %d", maxTail)
 	}
-	return audit.Tail(r.dir, r.filter, r.limit, func(_ audit.Record, line []byte) error {
-		_, err := fmt.Fprintf(stdout, "%s\n", line)
-		return err
-	})
+	return audit.Tail(r.dir, r.filter, r.limit, func(_ audit.Record, line []byte) error { return printLine(stdout, line) })
 }
 
 // show prints the records of calls.
@@ -141,9 +149,9 @@ func (r *logReader) show(calls []string, stdout io.Writer) error {
 		return errors.New("show needs the id of a call: it stands in the answer's _meta, and in the log as call")
 	}
 	missing := slices.Clone(calls)
-	err := audit.Read(r.dir, audit.Filter{Calls: calls}, func(record audit.Record, line []byte) error {
+	r.filter.Calls = calls
+	err := r.printAll(stdout, func(record audit.Record) {
 		missing = slices.DeleteFunc(missing, func(call string) bool { return call == record.Call })
-		return r.print(record, line, stdout)
 	})
 	if err == nil && len(missing) > 0 {
 		return fmt.Errorf("no record of %q", missing)
@@ -156,34 +164,69 @@ func (r *logReader) export(args []string, stdout io.Writer) error {
 	if len(args) > 0 {
 		return errors.New("export takes no arguments")
 	}
-	return audit.Read(r.dir, r.filter, func(record audit.Record, line []byte) error { return r.print(record, line, stdout) })
+	return r.printAll(stdout, func(audit.Record) {})
 }
 
 func (r *logReader) resultsFlag(set *flag.FlagSet) {
 	set.BoolVar(&r.results, "results", false, `with what was answered: each line is then {"record": …, "result": …}, the result a string, or null if none was stored`)
 }
 
-// print prints a record as it stands on disk, or with its result.
-func (r *logReader) print(record audit.Record, line []byte, stdout io.Writer) error {
-	if !r.results {
-		_, err := fmt.Fprintf(stdout, "%s\n", line)
-		return err
+// printAll prints the records that the filter chooses as they stand on disk, or with their results, and gives each to see.
+// A result that cannot be read keeps none of the others back.
+func (r *logReader) printAll(stdout io.Writer, see func(audit.Record)) error {
+	results := audit.OpenResults(r.dir)
+	unread := 0
+	err := audit.Read(r.dir, r.filter, func(record audit.Record, line []byte) error {
+		see(record)
+		if !r.results {
+			return printLine(stdout, line)
+		}
+		printed := struct {
+			Record json.RawMessage `json:"record"`
+			Result *string         `json:"result"`
+			Error  string          `json:"error,omitempty"`
+		}{Record: line}
+		result, err := results.Read(record)
+		switch {
+		case err == nil:
+			text := string(result)
+			printed.Result = &text
+		case !errors.Is(err, audit.ErrNoResult):
+			printed.Error = err.Error()
+			unread++
+		}
+		var out bytes.Buffer
+		enc := json.NewEncoder(&out)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(printed); err != nil {
+			return err
+		}
+		return printLine(stdout, bytes.TrimSuffix(out.Bytes(), []byte("\n")))
+	})
+	if err == nil && unread > 0 {
+		err = fmt.Errorf("%d results could not be read; gateway audit verify says whether they were changed", unread)
 	}
-	printed := struct {
-		Record json.RawMessage `json:"record"`
-		Result *string         `json:"result"`
-	}{Record: line}
-	result, err := audit.ReadResult(r.dir, record)
-	switch {
-	case err == nil:
-		text := string(result)
-		printed.Result = &text
-	case !errors.Is(err, audit.ErrNoResult):
-		return err
+	return errors.Join(err, results.Close())
+}
+
+// printLine prints a line of JSON. Characters that a terminal obeys, or that hide others, are escaped: in a log that was
+// edited they may stand as they are.
+func printLine(w io.Writer, line []byte) error {
+	var out bytes.Buffer
+	for _, r := range string(line) {
+		switch {
+		case r == ' ' || unicode.IsPrint(r):
+			out.WriteRune(r)
+		case r > 0xFFFF:
+			high, low := utf16.EncodeRune(r)
+			_, _ = fmt.Fprintf(&out, `\u%04x\u%04x`, high, low)
+		default:
+			_, _ = fmt.Fprintf(&out, `\u%04x`, r)
+		}
 	}
-	enc := json.NewEncoder(stdout)
-	enc.SetEscapeHTML(false)
-	return enc.Encode(printed)
+	out.WriteByte('\n')
+	_, err := w.Write(out.Bytes())
+	return err
 }
 
 func (r *logReader) keyFlags(set *flag.FlagSet) {

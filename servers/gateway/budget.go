@@ -130,6 +130,9 @@ func (b *budget) replay(at, now time.Time, bytes int) {
 		b.bytes += int64(bytes)
 	}
 	if b.limits.CallsPerMinute.value > 0 && now.Sub(at) < window {
+		if at.After(now) { // the clock has been set back since
+			at = now
+		}
 		b.calls = append(b.calls, at)
 	}
 }

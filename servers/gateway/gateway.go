@@ -195,13 +195,30 @@ func (g *gateway) replay(now time.Time) error {
 			bytes = r.Result.Bytes
 		}
 		agent.budget.replay(r.Time, now, bytes)
-		for _, entry := range agent.allow {
-			if entry.covers(r.Tool) && g.policy.entry(entry) == r.Entry { // several may stand on one line
-				entry.budget.replay(r.Time, now, bytes)
-			}
+		for _, entry := range g.policy.decided(agent, r) {
+			entry.budget.replay(r.Time, now, bytes)
 		}
 		return nil
 	})
+}
+
+// decided are the entries that a record counts against: the one that it names, or, since the policy may have been edited,
+// each that covers its tool.
+func (p *policy) decided(a *agent, r audit.Record) []*grant {
+	var covering, named []*grant
+	for _, entry := range a.allow {
+		if !entry.covers(r.Tool) {
+			continue
+		}
+		covering = append(covering, entry)
+		if p.entry(entry) == r.Entry {
+			named = append(named, entry)
+		}
+	}
+	if len(named) > 0 {
+		return named
+	}
+	return covering
 }
 
 // counted says whether r is of a call that its agent's budget has paid for.

@@ -114,6 +114,11 @@ type Expired struct {
 	Frontier   []tlog.Hash `json:"frontier"`   // of that tree: its maximal complete subtrees, the largest first
 }
 
+// written is when r was ready to be written.
+func (r Record) written() time.Time {
+	return r.Time.Add(time.Duration(r.DurationUS) * time.Microsecond)
+}
+
 // SetArgs keeps args, or their first [MaxArgs] bytes.
 func (r *Record) SetArgs(args json.RawMessage) {
 	if len(args) <= MaxArgs {

@@ -58,7 +58,9 @@ func openCheckpoint(signed []byte, verifier note.Verifier) (checkpoint, error) {
 	if err != nil {
 		return checkpoint{}, err
 	}
-	return checkpoint{size, root, bytes.Clone(signed)}, nil
+	// Only the signatures that were verified: what others wrote behind them is shown to nobody.
+	clean, err := note.Sign(&note.Note{Text: opened.Text, Sigs: opened.Sigs})
+	return checkpoint{size, root, clean}, err
 }
 
 // noteReader splits the checkpoints file: each note is followed by an empty line. A note ends at the first
@@ -127,6 +129,26 @@ func newest(f file, verifier note.Verifier) (signed []checkpoint, end int64, err
 		}
 	}
 	return signed, end, nil
+}
+
+// ordered says whether the sizes that the notes in the first end bytes claim never fall, as the writer leaves them. A
+// smaller one behind a larger is how a log is made to look as if it had never been longer.
+func ordered(f file, end int64) error {
+	notes := newNoteReader(io.NewSectionReader(f, 0, end))
+	var largest uint64
+	for {
+		text, line, err := notes.next()
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		size, ok := claimedSize(text)
+		if ok && size < largest {
+			return fmt.Errorf("%w: %s: line %d: a checkpoint of %d records stands behind one of %d", ErrBroken, checkpointsName, line, size, largest)
+		}
+		largest = max(largest, size)
+	}
 }
 
 // NewestCheckpoint returns the newest checkpoint of the log in dir that verifier's key has signed, a signed note

@@ -71,7 +71,7 @@ func lost(folder files, verifier note.Verifier, acknowledged map[string]bool) er
 		}
 		delete(left, r.Call)
 		if _, content := call(r.Call); r.Result.Stored {
-			if got, err := readResult(folder, r); err != nil || string(got) != string(content) {
+			if got, err := (&Results{folder: folder}).Read(r); err != nil || string(got) != string(content) {
 				problems = append(problems, fmt.Errorf("%s: result %q: %w", r.Call, got, err))
 			}
 		}

@@ -49,19 +49,28 @@ func (d disk) names() ([]string, error) {
 }
 
 func (d disk) open(name string) (file, error) {
-	f, err := os.OpenFile(filepath.Join(d.dir, name), d.access, 0) //nolint:gosec // names are the log's own
+	return d.regular(name, d.access)
+}
+
+// regular opens a file of the folder itself. Who may write the folder may have put a link there that leads out of it, or
+// a pipe that nobody writes to.
+func (d disk) regular(name string, flags int) (file, error) {
+	f, err := os.OpenFile(filepath.Join(d.dir, name), flags|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600) //nolint:gosec // names are the log's own
 	if err != nil {
 		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%w: %s is no file", ErrBroken, name)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
 	return diskFile{f}, nil
 }
 
 func (d disk) create(name string) (file, error) {
-	f, err := os.OpenFile(filepath.Join(d.dir, name), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600) //nolint:gosec // names are the log's own
-	if err != nil {
-		return nil, err
-	}
-	return diskFile{f}, nil
+	return d.regular(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
 }
 
 func (d disk) remove(name string) error { return os.Remove(filepath.Join(d.dir, name)) }
@@ -128,14 +137,17 @@ func segmentName(first uint64, kind string) string {
 }
 
 // segments are the first records of the segments in a folder, in order.
-func segments(folder files) ([]uint64, error) {
+func segments(folder files) ([]uint64, error) { return numbered(folder, linesKind) }
+
+// numbered are the first records of the segments that have a file of that kind, in order.
+func numbered(folder files, kind string) ([]uint64, error) {
 	names, err := folder.names()
 	if err != nil {
 		return nil, err
 	}
 	var firsts []uint64
 	for _, name := range names {
-		number, ok := strings.CutSuffix(name, linesKind)
+		number, ok := strings.CutSuffix(name, kind)
 		if !ok || len(number) != seqDigits {
 			continue
 		}

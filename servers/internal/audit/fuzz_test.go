@@ -95,7 +95,7 @@ func FuzzTampering(f *testing.F) {
 func intact(t *testing.T, folder files) {
 	t.Helper()
 	err := read(folder, Filter{}, func(r Record, _ []byte) error {
-		if _, err := readResult(folder, r); err != nil && !errors.Is(err, ErrNoResult) {
+		if _, err := (&Results{folder: folder}).Read(r); err != nil && !errors.Is(err, ErrNoResult) {
 			return err
 		}
 		return nil

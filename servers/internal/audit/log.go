@@ -26,9 +26,18 @@ const (
 	// What a batch of maxBatchBytes may come to: each line gets a number, and its first entry may be large.
 	maxBatchText   = maxBatchBytes + maxBatch*64 + MaxLine
 	maxBatchStored = maxBatchBytes + maxBatch*maxEntry
+	// The least that a line takes, and one with a stored result: {"v":1,"seq":1,"time":"2026-11-25T22:05:38Z" and, for the
+	// latter, a hash and more. They bound how many records and results a segment can have.
+	minLine           = 44
+	minStoredLine     = 150
+	maxSegmentRecords = (maxSegment + maxBatchText) / minLine
+	maxStoredResults  = (maxSegment + maxBatchText) / minStoredLine
+	maxHashes         = maxSegmentRecords * tlog.HashSize
 	// A checkpoint is due after so many records, and after so long if there are any.
 	checkpointRecords  = 1000
 	checkpointInterval = 10 * time.Second
+	// However busy the log is, no more than so many times checkpointRecords are without a checkpoint.
+	checkpointsBehind = 2
 	// expireInterval is how often the age of segments is looked at; their size is at each new one.
 	expireInterval = time.Hour
 )
@@ -203,6 +212,9 @@ func (l *Log) commit(entries []*entry) error {
 	if err == nil {
 		err = l.roll()
 	}
+	if err == nil && l.uncovered() > l.mostUncovered() {
+		err = l.checkpoint()
+	}
 	if err == nil {
 		err = l.write(entries)
 	}
@@ -224,6 +236,16 @@ func (l *Log) commit(entries []*entry) error {
 	}
 	return err
 }
+
+// uncovered is how many records are without a checkpoint.
+func (l *Log) uncovered() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.tree.size - l.newest.size
+}
+
+// mostUncovered is how many records may be without a checkpoint before the next is written.
+func (l *Log) mostUncovered() uint64 { return checkpointsBehind * l.options.records }
 
 // full says whether a write may succeed later: there was no room, or the volume was read-only.
 func full(err error) bool {

@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -51,11 +50,18 @@ func read(folder files, filter Filter, f func(Record, []byte) error) error {
 	if err != nil {
 		return err
 	}
+	return readSegments(folder, firsts, filter, f)
+}
+
+func readSegments(folder files, firsts []uint64, filter Filter, f func(Record, []byte) error) error {
 	for i, first := range firsts {
 		if filter.skips(folder, firsts, i) {
 			continue
 		}
 		next, err := readRecords(folder, first, filter, f)
+		if gone(folder, first, err) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -66,6 +72,15 @@ func read(folder files, filter Filter, f func(Record, []byte) error) error {
 	return nil
 }
 
+// gone says whether err is that the segment has expired since the segments were listed.
+func gone(folder files, first uint64, err error) bool {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	firsts, err := segments(folder)
+	return err == nil && !slices.Contains(firsts, first)
+}
+
 // Tail calls f as [Read] does for the last n records that filter chooses, and reads no more segments than it must.
 func Tail(dir string, filter Filter, n int, f func(r Record, line []byte) error) error {
 	if err := tail(disk{dir: dir}, filter, n, f); err != nil {
@@ -74,42 +89,37 @@ func Tail(dir string, filter Filter, n int, f func(r Record, line []byte) error)
 	return nil
 }
 
+// tail counts first, from the newest segment back, and then reads again what it needs, so that it holds no records.
 func tail(folder files, filter Filter, n int, f func(Record, []byte) error) error {
-	type chosen struct {
-		record Record
-		line   []byte
-	}
 	firsts, err := written(folder)
 	if err != nil {
 		return err
 	}
-	var newest []chosen
-	for i, first := range slices.Backward(firsts) {
-		if len(newest) >= n {
-			break
-		}
-		if filter.skips(folder, firsts, i) {
+	begin, chosen := len(firsts), 0
+	for begin > 0 && chosen < n {
+		begin--
+		if filter.skips(folder, firsts, begin) {
 			continue
 		}
-		var here []chosen
-		_, err := readRecords(folder, first, filter, func(r Record, line []byte) error {
-			if len(here) == n-len(newest) {
-				here = here[1:]
-			}
-			here = append(here, chosen{r, bytes.Clone(line)})
+		_, err := readRecords(folder, firsts[begin], filter, func(Record, []byte) error {
+			chosen++
 			return nil
 		})
-		if err != nil {
-			return err
-		}
-		newest = append(here, newest...)
-	}
-	for _, c := range newest {
-		if err := f(c.record, c.line); err != nil {
+		if err != nil && !gone(folder, firsts[begin], err) {
 			return err
 		}
 	}
-	return nil
+	skip := max(0, chosen-n)
+	return readSegments(folder, firsts[begin:], filter, func(r Record, line []byte) error {
+		if skip > 0 {
+			skip--
+			return nil
+		}
+		if n--; n < 0 { // it came while the others were counted
+			return nil
+		}
+		return f(r, line)
+	})
 }
 
 // written are the first records of the segments of a log that there is.
@@ -147,6 +157,9 @@ func readRecords(folder files, first uint64, filter Filter, f func(Record, []byt
 	}
 	defer func() { _ = in.Close() }()
 	size, err := in.size()
+	if err == nil && size > maxSegment+maxBatchText {
+		err = fmt.Errorf("%w: %s: %d bytes are more than a segment has", ErrBroken, segmentName(first, linesKind), size)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -159,61 +172,4 @@ func readRecords(folder files, first uint64, filter Filter, f func(Record, []byt
 		return f(r, line)
 	})
 	return next, err
-}
-
-// ReadResult returns the stored result of a record of the log in dir, checked against the hash in the record.
-// The error wraps [ErrNoResult] if the record says that none was stored, and [ErrBroken] if it is not there.
-func ReadResult(dir string, r Record) ([]byte, error) {
-	content, err := readResult(disk{dir: dir}, r)
-	if err != nil {
-		return nil, fmt.Errorf("reading the result of record %d: %w", r.Seq, err)
-	}
-	return content, nil
-}
-
-func readResult(folder files, r Record) ([]byte, error) {
-	if r.Result == nil || !r.Result.Stored {
-		return nil, ErrNoResult
-	}
-	sum, err := parseDigest(r.Result.SHA256)
-	if err != nil {
-		return nil, err
-	}
-	firsts, err := segments(folder)
-	if err != nil {
-		return nil, err
-	}
-	i, exact := slices.BinarySearch(firsts, r.Seq)
-	if !exact {
-		i--
-	}
-	if i < 0 {
-		return nil, fmt.Errorf("its segment is gone: %w", fs.ErrNotExist)
-	}
-	name := segmentName(firsts[i], storedKind)
-	in, err := folder.open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = in.Close() }()
-	size, err := in.size()
-	if err != nil {
-		return nil, err
-	}
-	entries := newEntryReader(io.NewSectionReader(in, 0, size))
-	for {
-		found, compressed, err := entries.next()
-		switch {
-		case errors.Is(err, io.EOF), errors.Is(err, errEntry):
-			return nil, fmt.Errorf("%w: %s does not have it (byte %d: %w)", ErrBroken, name, entries.end, err)
-		case err != nil:
-			return nil, err
-		case found == sum:
-			content, err := expand(sum, compressed)
-			if err != nil {
-				return nil, fmt.Errorf("%w: %s: %w", ErrBroken, name, err)
-			}
-			return content, nil
-		}
-	}
 }

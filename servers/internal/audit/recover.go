@@ -9,7 +9,9 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -93,6 +95,9 @@ func (l *Log) recover() (Opened, error) {
 	if err != nil {
 		return Opened{}, err
 	}
+	if last := len(firsts) - 1; l.options.Verifier != nil && last >= 0 && l.newest.size < firsts[last]-1 {
+		return Opened{}, fmt.Errorf("%w: no checkpoint covers the records up to %d, though a segment ends there", ErrBroken, firsts[last]-1)
+	}
 	if len(firsts) == 0 {
 		if l.newest.size > 0 {
 			return Opened{}, fmt.Errorf("%w: records 1 to %d are missing: a checkpoint covers them", ErrBroken, l.newest.size)
@@ -119,6 +124,10 @@ func (l *Log) recover() (Opened, error) {
 	}
 	if err != nil {
 		return Opened{}, err
+	}
+	if uncovered := found.tree.size - min(l.newest.size, found.tree.size); l.options.Verifier != nil && uncovered > l.mostUncovered()+maxBatch {
+		return Opened{}, fmt.Errorf("%w: no checkpoint covers its last %d records, and a crash leaves at most %d so: the checkpoints are gone, or it was written without a key; move the folder away and begin a new log",
+			ErrBroken, uncovered, l.mostUncovered()+maxBatch)
 	}
 	if l.newest.size > found.tree.size {
 		return Opened{}, fmt.Errorf("%w: records %d to %d are missing: a checkpoint covers them",
@@ -151,6 +160,9 @@ func (l *Log) openNotes() ([]checkpoint, error) {
 		return nil, nil
 	}
 	signed, end, err := newest(notes, l.options.Verifier)
+	if err == nil {
+		err = ordered(notes, end)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -214,11 +226,12 @@ var errRoot = errors.New("not the records that were signed")
 
 // found is what readSegment learned of a segment.
 type found struct {
-	tree   frontier // after its last whole line
-	end    int64    // of that line
-	half   int64    // bytes after it
-	leaves []byte   // leaf hashes of its records
-	stored map[uint64]digest
+	tree    frontier          // after its last whole line
+	end     int64             // of that line
+	half    int64             // bytes after it
+	leaves  []byte            // leaf hashes of its records
+	stored  map[uint64]digest // results that its records have
+	written time.Time         // of the newest of its records
 }
 
 // readSegment reads the lines of the segment that begins after start, and holds them against checkpoints.
@@ -264,8 +277,16 @@ func readSegment(folder files, start frontier, signed []checkpoint, limit int64)
 			}
 			result.stored[r.Seq] = sum
 		}
-		// A crash cuts at most one batch, so that results can be missing only for the last of these.
-		delete(result.stored, r.Seq-maxBatch)
+		if r.Opened != nil {
+			for _, lost := range r.Opened.MissingResults {
+				if lost > checked { // nobody can have lost what was signed by then
+					delete(result.stored, lost)
+				}
+			}
+		}
+		if at := r.written(); at.After(result.written) {
+			result.written = at
+		}
 		return check()
 	})
 	return result, err
@@ -287,8 +308,12 @@ func (l *Log) continueSegment(first uint64, found found) (missing []uint64, err 
 	if err := s.readStored(l.options.segment); err != nil {
 		return nil, err
 	}
-	for seq := l.newest.size + 1; seq <= l.tree.size; seq++ {
-		if sum, ok := found.stored[seq]; ok && !has(s.stored, sum) {
+	for _, seq := range slices.Sorted(maps.Keys(found.stored)) {
+		switch {
+		case has(s.stored, found.stored[seq]):
+		case seq <= l.newest.size || seq+maxBatch <= l.tree.size: // a crash takes no more than a batch that nobody was answered for
+			return nil, fmt.Errorf("%w: the result of record %d is missing or was changed; gateway audit verify says more", ErrBroken, seq)
+		default:
 			missing = append(missing, seq)
 		}
 	}
@@ -331,6 +356,8 @@ func (s *segment) readStored(limit int64) error {
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
+		case errors.Is(err, errChecksum): // its record, if it has one, misses it
+			continue
 		case errors.Is(err, errEntry) && size-entries.end > maxBatchStored:
 			return fmt.Errorf("%w: %s: byte %d: %w; gateway audit verify names the records", ErrBroken, name, entries.end, err)
 		case errors.Is(err, errEntry):
@@ -338,7 +365,9 @@ func (s *segment) readStored(limit int64) error {
 		case err != nil:
 			return err
 		}
-		s.stored[sum] = struct{}{}
+		if s.stored[sum] = struct{}{}; len(s.stored) > maxStoredResults {
+			return fmt.Errorf("%w: %s: more than %d results", ErrBroken, name, maxStoredResults)
+		}
 	}
 }
 

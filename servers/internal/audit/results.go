@@ -11,6 +11,9 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
+	"math"
+	"slices"
 	"sync"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -35,6 +38,117 @@ func parseDigest(text string) (digest, error) {
 		return digest{}, fmt.Errorf("%q is no SHA-256 in hexadecimal", text)
 	}
 	return digest(sum), nil
+}
+
+// Results reads stored results, best in the order of their records: it keeps in mind where the results of one segment
+// stand. It may not be used by two goroutines at once.
+type Results struct {
+	folder      files
+	first, next uint64 // records of the segment that is open: its first, and that of the segment behind it
+	in          file
+	places      map[digest][]int64 // where entries that claim that content begin
+}
+
+// OpenResults reads results of the log in dir.
+func OpenResults(dir string) *Results { return &Results{folder: disk{dir: dir}} }
+
+// Close closes what is open.
+func (r *Results) Close() error {
+	if r.in == nil {
+		return nil
+	}
+	err := r.in.Close()
+	r.in, r.first, r.next = nil, 0, 0
+	return err
+}
+
+// Read returns the stored result of a record, checked against the hash in the record. The error wraps [ErrNoResult] if
+// the record says that none was stored, and [ErrBroken] if it is not there.
+func (r *Results) Read(record Record) ([]byte, error) {
+	content, err := r.read(record)
+	if err != nil {
+		return nil, fmt.Errorf("reading the result of record %d: %w", record.Seq, err)
+	}
+	return content, nil
+}
+
+func (r *Results) read(record Record) ([]byte, error) {
+	if record.Result == nil || !record.Result.Stored {
+		return nil, ErrNoResult
+	}
+	sum, err := parseDigest(record.Result.SHA256)
+	if err != nil {
+		return nil, err
+	}
+	if record.Seq < r.first || record.Seq >= r.next {
+		err = r.segment(record.Seq)
+	}
+	if err == nil && r.places[sum] == nil && r.next == lastSegment {
+		err = r.segment(record.Seq) // it has grown, maybe
+	}
+	if err != nil {
+		return nil, err
+	}
+	reason := fmt.Errorf("%w: %s does not have it", ErrBroken, segmentName(r.first, storedKind))
+	for _, place := range r.places[sum] {
+		_, compressed, err := newEntryReader(io.NewSectionReader(r.in, place, maxEntry)).next()
+		if err == nil {
+			var content []byte
+			if content, err = expand(sum, compressed); err == nil {
+				return content, nil
+			}
+		}
+		reason = errors.Join(reason, err)
+	}
+	return nil, reason
+}
+
+// lastSegment is the record behind a segment that is the last.
+const lastSegment = math.MaxUint64
+
+// segment finds out where the results of the segment stand that has the record seq.
+func (r *Results) segment(seq uint64) error {
+	firsts, err := segments(r.folder)
+	if err != nil {
+		return err
+	}
+	i, exact := slices.BinarySearch(firsts, seq)
+	if !exact {
+		i--
+	}
+	if i < 0 {
+		return fmt.Errorf("its segment has expired: %w", fs.ErrNotExist)
+	}
+	if err := r.Close(); err != nil {
+		return err
+	}
+	in, err := r.folder.open(segmentName(firsts[i], storedKind))
+	if err != nil {
+		return err
+	}
+	r.first, r.next, r.in, r.places = firsts[i], lastSegment, in, map[digest][]int64{}
+	if i+1 < len(firsts) {
+		r.next = firsts[i+1]
+	}
+	size, err := in.size()
+	if err != nil {
+		return err
+	}
+	entries := newEntryReader(io.NewSectionReader(in, 0, min(size, maxSegment+maxBatchStored)))
+	for range maxStoredResults {
+		place := entries.end
+		sum, _, err := entries.next()
+		switch {
+		case err == nil:
+			r.places[sum] = append(r.places[sum], place)
+		case errors.Is(err, errChecksum):
+		case errors.Is(err, io.EOF) || errors.Is(err, errEntry):
+			return nil
+		default:
+			return err
+		}
+	}
+	return nil
 }
 
 // errEntry says that what stands in a file of results is no entry, and errChecksum that it was one.
@@ -122,11 +236,11 @@ func (e *entryReader) next() (digest, []byte, error) {
 	if _, err := io.ReadFull(e.in, entry[entryHead:]); err != nil {
 		return digest{}, nil, half(err)
 	}
+	e.end += int64(len(entry))
 	checked := len(entry) - entryTail
 	if castagnoli(entry[:checked]) != binary.BigEndian.Uint32(entry[checked:]) {
 		return digest(entry[4:entryHead]), nil, errChecksum
 	}
-	e.end += int64(len(entry))
 	return digest(entry[4:entryHead]), entry[entryHead:checked], nil
 }
 

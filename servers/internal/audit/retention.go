@@ -38,7 +38,7 @@ func (l *Log) expired(firsts []uint64, now time.Time) (n int, err error) {
 	excess := -l.options.MaxBytes
 	if l.options.MaxBytes > 0 {
 		for _, first := range firsts {
-			size, err := segmentSize(l.folder, first)
+			size, err := l.segmentSize(first)
 			if err != nil {
 				return 0, err
 			}
@@ -48,23 +48,44 @@ func (l *Log) expired(firsts []uint64, now time.Time) (n int, err error) {
 	for ; n < len(firsts)-1; n++ {
 		old := false
 		if l.options.Keep > 0 {
-			// All records of a segment were written before the first of the next.
-			written, _, err := firstRecord(l.folder, firsts[n+1])
-			if err != nil {
+			if old, err = l.older(firsts[n], firsts[n+1], now.Add(-l.options.Keep)); err != nil {
 				return 0, err
 			}
-			old = now.Sub(written) > l.options.Keep
 		}
 		if !old && (l.options.MaxBytes == 0 || excess <= 0) {
 			break
 		}
-		size, err := segmentSize(l.folder, firsts[n])
+		size, err := l.segmentSize(firsts[n])
 		if err != nil {
 			return 0, err
 		}
 		excess -= size
 	}
 	return n, nil
+}
+
+// older says whether all records of the segment first, which ends before next, were written before that moment. What
+// makes it so must be what was signed: who may edit times could else make the log remove what is not old.
+func (l *Log) older(first, next uint64, moment time.Time) (bool, error) {
+	written, _, err := firstRecord(l.folder, next)
+	if err != nil || !written.Before(moment) {
+		return false, err
+	}
+	start, err := readFrontier(l.folder, first)
+	if err != nil {
+		return false, err
+	}
+	found, err := readSegment(l.folder, start, nil, l.options.segment)
+	if err != nil {
+		return false, err
+	}
+	if found.tree.size != next-1 {
+		return false, fmt.Errorf("%w: records %d to %d are missing", ErrBroken, found.tree.size+1, next-1)
+	}
+	if _, err := l.signedAt(found.tree); err != nil {
+		return false, err
+	}
+	return found.written.Before(moment), nil
 }
 
 // removeSegments removes the first n segments.
@@ -95,15 +116,30 @@ func (l *Log) removeSegments(firsts []uint64, n int) error {
 	if err := l.checkpoint(); err != nil {
 		return err
 	}
-	for _, first := range firsts[:n] {
-		// The lines last: as long as they stand, the rest is found and removed the next time.
-		for _, kind := range []string{storedKind, hashesKind, treeKind, linesKind} {
-			if err := l.folder.remove(segmentName(first, kind)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
+	// The lines first: what is left of a segment without them is no segment, and is found and removed the next time.
+	for _, kind := range []string{linesKind, storedKind, hashesKind, treeKind} {
+		if err := l.removeUpTo(before.size, kind); err != nil {
+			return err
 		}
 	}
 	return l.trim(before.size)
+}
+
+// removeUpTo removes the files of that kind of all segments that begin with the record last or earlier.
+func (l *Log) removeUpTo(last uint64, kind string) error {
+	firsts, err := numbered(l.folder, kind)
+	if err != nil {
+		return err
+	}
+	for _, first := range firsts {
+		if first > last {
+			break
+		}
+		if err := l.folder.remove(segmentName(first, kind)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // signedAt returns the checkpoint of a tree.
@@ -195,13 +231,16 @@ func firstRecord(folder files, first uint64) (written, came time.Time, err error
 	if err != nil {
 		return time.Time{}, time.Time{}, fmt.Errorf("%w: record %d: %w", ErrBroken, first, err)
 	}
-	return r.Time.Add(time.Duration(r.DurationUS) * time.Microsecond), r.Time, nil
+	return r.written(), r.Time, nil
 }
 
-// segmentSize is the bytes of all files of a segment.
-func segmentSize(folder files, first uint64) (sum int64, err error) {
-	for _, kind := range []string{linesKind, storedKind, hashesKind, treeKind} {
-		f, err := folder.open(segmentName(first, kind))
+// segmentSize is the bytes of all files of a segment. One that is larger than it can be is an error: it would push
+// others out.
+func (l *Log) segmentSize(first uint64) (sum int64, err error) {
+	for kind, most := range map[string]int64{
+		linesKind: l.options.segment + maxBatchText, storedKind: l.options.segment + maxBatchStored, hashesKind: maxHashes, treeKind: maxFrontier,
+	} {
+		f, err := l.folder.open(segmentName(first, kind))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		} else if err != nil {
@@ -210,6 +249,9 @@ func segmentSize(folder files, first uint64) (sum int64, err error) {
 		size, err := f.size()
 		if err := errors.Join(err, f.Close()); err != nil {
 			return 0, err
+		}
+		if size > most {
+			return 0, fmt.Errorf("%w: %s: %d bytes are more than a segment has", ErrBroken, segmentName(first, kind), size)
 		}
 		sum += size
 	}

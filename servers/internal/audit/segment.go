@@ -24,7 +24,7 @@ type segmentCheck struct {
 
 func (s *segmentCheck) readHashes() error {
 	var err error
-	s.hashes, err = content(s.folder, segmentName(s.first, hashesKind), maxSegment/minLine*tlog.HashSize)
+	s.hashes, err = content(s.folder, segmentName(s.first, hashesKind), maxHashes)
 	if errors.Is(err, fs.ErrNotExist) {
 		s.find(0, 0, segmentName(s.first, hashesKind), "there is no such file: changes are named less exactly")
 		return nil
@@ -50,7 +50,7 @@ func (s *segmentCheck) plausible(seq uint64, hash tlog.Hash) bool {
 	if leaf, ok := s.leaf(seq); ok {
 		return leaf == hash
 	}
-	return len(s.hashes) == 0 && seq >= s.first && (s.last == 0 && seq < s.next+maxSegment/minLine || seq <= s.last)
+	return len(s.hashes) == 0 && seq >= s.first && seq < s.first+maxSegmentRecords && (s.last == 0 || seq <= s.last)
 }
 
 func (s *segmentCheck) readResults() error {
@@ -91,10 +91,18 @@ func (s *segmentCheck) readResults() error {
 		// Changed, unless it stands there rightly too.
 		_, err = expand(sum, compressed) // of nothing it fails
 		s.results[sum] = s.results[sum] || err == nil
+		if len(s.results) > maxStoredResults {
+			s.find(0, 0, name, "more than %d results; the rest is not read", maxStoredResults)
+			return nil
+		}
 	}
 }
 
-func (s *segmentCheck) readLines(in io.Reader) error {
+func (s *segmentCheck) readLines(in io.Reader, size int64) error {
+	if size > maxSegment+maxBatchText {
+		s.find(0, 0, s.name, "%d bytes are more than a segment has; the rest is not read", size)
+		in = io.LimitReader(in, maxSegment+maxBatchText)
+	}
 	reader := newLineReader(in)
 	for {
 		line, err := reader.next()
@@ -180,6 +188,7 @@ func (s *segmentCheck) take(hash tlog.Hash, r *Record) error {
 	s.lines.append(hash)
 	s.listed.append(leaf)
 	if r != nil {
+		s.expirySeen = s.expirySeen || hash == s.expiryLine
 		s.report.Records++
 		s.report.Last = seq
 		s.result(r)
@@ -221,13 +230,16 @@ func (s *segmentCheck) event(r *Record) {
 	if o.Covered > s.newest && o.Covered >= s.report.First {
 		s.find(0, 0, checkpointsName, "there is no checkpoint of %d records, though record %d names one", o.Covered, r.Seq)
 	}
+	if o.Covered+o.Uncovered != r.Seq-1 {
+		s.find(r.Seq, r.Seq, s.name, "it counts %d records before it", o.Covered+o.Uncovered)
+	}
 	if o.Uncovered > 0 {
 		s.starts++
 		s.unproved += o.Uncovered
 	}
 	before := r.Seq - 1
 	s.missing = slices.DeleteFunc(s.missing, func(f Finding) bool {
-		lost := slices.Contains(o.MissingResults, f.From) && f.From+o.Uncovered > before && f.From+maxBatch > before
+		lost := f.From > s.newest && slices.Contains(o.MissingResults, f.From) && f.From+o.Uncovered > before && f.From+maxBatch > before
 		if lost && len(s.report.Lost) < maxFindings {
 			s.report.Lost = append(s.report.Lost, f.From)
 		}
@@ -251,6 +263,8 @@ func (s *segmentCheck) end(half int64) error {
 		return nil
 	case s.next > s.last+1:
 		s.find(s.last+1, s.next-1, s.name, "the next segment should begin with them")
+		return nil
+	case s.last-s.next >= maxSegmentRecords: // by its name, the next segment is far away: it reports what is missing
 		return nil
 	default:
 		return s.skipTo(s.last + 1)

@@ -10,13 +10,14 @@ import (
 	"slices"
 
 	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 const (
 	// maxFindings bounds a report. More are counted.
 	maxFindings = 1000
-	// minLine is the least that a line takes, and so what bounds how many records a segment names.
-	minLine = 32
+	// maxAttempts bounds how often a log is read that loses segments meanwhile.
+	maxAttempts = 3
 )
 
 // Verify reads the whole log in dir and says what is not as it was written, by the checkpoints of verifier's key.
@@ -24,11 +25,21 @@ const (
 // section 2.1.2). It may run beside a process that appends. An error means that the log could not be read, and
 // says nothing about it.
 func Verify(dir string, verifier note.Verifier, trusted []byte) (Report, error) {
-	report, err := verify(disk{dir: dir}, verifier, trusted)
-	if err != nil {
-		return report, fmt.Errorf("verifying the audit log in %s: %w", dir, err)
+	folder := disk{dir: dir}
+	var report Report
+	for range maxAttempts {
+		before, listErr := segments(folder)
+		var err error
+		if report, err = verify(folder, verifier, trusted); err != nil && !errors.Is(err, fs.ErrNotExist) || listErr != nil {
+			return report, fmt.Errorf("verifying the audit log in %s: %w", dir, errors.Join(err, listErr))
+		}
+		// What expires meanwhile looks as if somebody had removed it.
+		after, listErr := segments(folder)
+		if listErr == nil && err == nil && len(before) > 0 && slices.Contains(after, before[0]) || len(before) == 0 {
+			return report, err
+		}
 	}
-	return report, nil
+	return report, fmt.Errorf("verifying the audit log in %s: its segments expire faster than they can be read", dir)
 }
 
 func verify(folder files, verifier note.Verifier, trusted []byte) (Report, error) {
@@ -73,15 +84,17 @@ type verification struct {
 	report   Report
 
 	lines, listed frontier
-	doubts        []uint64 // records whose line and listed hash differ, since the last checkpoint
-	lost          uint64   // the first record from which on the tree cannot be known; 0 if it can
-	good          uint64   // up to where the tree was as signed
-	at            uint64   // the first record of the present segment
-	newest        uint64   // size of the newest checkpoint that has been compared, whether it was right or not
-	ahead         uint64   // size of the newest one that has been read
-	spoiled       int      // notes that are no checkpoints
-	spoiledAt     int      // the line of the first of them
-	expiry        *Record  // the event that lets the log begin later
+	doubts        []uint64  // records whose line and listed hash differ, since the last checkpoint
+	lost          uint64    // the first record from which on the tree cannot be known; 0 if it can
+	good          uint64    // up to where the tree was as signed
+	at            uint64    // the first record of the present segment
+	newest        uint64    // size of the newest checkpoint that has been compared, whether it was right or not
+	ahead         uint64    // size of the newest one that has been read
+	spoiled       int       // notes that are no checkpoints
+	spoiledAt     int       // the line of the first of them
+	expiry        *Record   // the event that lets the log begin later
+	expiryLine    tlog.Hash // of that event
+	expirySeen    bool      // that very line stands in the log that was walked
 	missing       []Finding
 	given         uint64 // size of the trusted checkpoint, 0 without one
 	starts        int    // events that found records without a checkpoint
@@ -128,9 +141,8 @@ func (v *verification) run() error {
 // returns the segments that are left to verify.
 func (v *verification) start(firsts []uint64) ([]uint64, error) {
 	v.report.First, v.at = firsts[0], firsts[0]
-	results, err := exists(v.folder, segmentName(firsts[0], storedKind))
-	if err != nil || firsts[0] == 1 && results {
-		return firsts, err
+	if firsts[0] == 1 {
+		return firsts, nil
 	}
 	// Events follow each other with growing ranges, so that the last one says all.
 	for _, first := range slices.Backward(firsts) {
@@ -142,25 +154,54 @@ func (v *verification) start(firsts []uint64) ([]uint64, error) {
 		}
 	}
 	if v.expiry == nil {
-		if firsts[0] > 1 {
-			v.find(1, firsts[0]-1, segmentName(1, linesKind), "they are missing, and no record says that they have expired")
-			err = v.restart(firsts[0])
-		}
-		return firsts, err
+		v.find(1, firsts[0]-1, segmentName(1, linesKind), "they are missing, and no record says that they have expired")
+		return firsts, v.restart(firsts[0])
 	}
 	e := v.expiry.Expired
+	v.lines = frontier{size: e.To, hashes: e.Frontier}
 	// A process may have ended between the event and the removal.
+	left := firsts
 	for len(firsts) > 1 && firsts[1] <= e.To+1 {
 		firsts = firsts[1:]
 	}
-	v.lines = frontier{size: e.To, hashes: e.Frontier}
+	if err := v.leftOver(left[:len(left)-len(firsts)]); err != nil {
+		return nil, err
+	}
 	v.listed = v.lines.clone()
 	v.good, v.newest = e.To, e.To
 	v.report.First, v.report.Expired = e.To+1, e.To
 	return firsts, v.check()
 }
 
-// findExpiry looks for the last event of that kind in a segment whose content is vouched for by a checkpoint.
+// leftOver holds segments that should have been removed against the tree of what has expired: whoever reads the log reads
+// them too.
+func (v *verification) leftOver(firsts []uint64) error {
+	if len(firsts) == 0 {
+		return nil
+	}
+	tree, err := readFrontier(v.folder, firsts[0])
+	for _, first := range firsts {
+		if err == nil && first != tree.size+1 {
+			err = fmt.Errorf("%w: records %d to %d are missing", ErrBroken, tree.size+1, first-1)
+		}
+		if err == nil {
+			var found found
+			found, err = readSegment(v.folder, tree, nil, maxSegment)
+			tree = found.tree
+		}
+	}
+	switch {
+	case err != nil && !errors.Is(err, ErrBroken) && !errors.Is(err, fs.ErrNotExist):
+		return err
+	case err != nil:
+		v.find(firsts[0], v.lines.size, segmentName(firsts[0], linesKind), "a record says that they have expired, and what stands there instead cannot be verified: %v", err)
+	case !tree.equal(v.lines):
+		v.find(firsts[0], v.lines.size, segmentName(firsts[0], linesKind), "a record says that they have expired, and what stands there is not what was written")
+	}
+	return nil
+}
+
+// findExpiry looks for the last event of that kind in a segment. Whether the event is one of the log, the walk shows.
 func (v *verification) findExpiry(first uint64) error {
 	in, err := v.folder.open(segmentName(first, linesKind))
 	if err != nil {
@@ -186,12 +227,12 @@ func (v *verification) findExpiry(first uint64) error {
 			continue
 		}
 		if r, err := parse(line); err == nil && r.Event == EventExpired && r.Expired != nil {
-			v.considerExpiry(segmentName(first, linesKind), &r)
+			v.considerExpiry(segmentName(first, linesKind), &r, tlog.RecordHash(line))
 		}
 	}
 }
 
-func (v *verification) considerExpiry(name string, r *Record) {
+func (v *verification) considerExpiry(name string, r *Record, line tlog.Hash) {
 	claimed := frontier{r.Expired.To, r.Expired.Frontier}
 	f, err := parseFrontier(claimed.encode())
 	if err != nil {
@@ -203,7 +244,7 @@ func (v *verification) considerExpiry(name string, r *Record) {
 		v.find(r.Seq, r.Seq, name, "the checkpoint of what has expired is not that of its frontier")
 		return
 	}
-	v.expiry = r
+	v.expiry, v.expiryLine = r, line
 }
 
 // segment verifies one segment. last is the number of its last record by its successor's name, 0 if it has none.
@@ -226,7 +267,7 @@ func (v *verification) segment(first, last uint64) error {
 		} else if !before.equal(v.lines) {
 			v.find(0, 0, segmentName(first, treeKind), "the derived frontier is not that of the records before")
 		}
-		if v.newest > 0 && v.newest < first-1 {
+		if v.newest < first-1 {
 			v.find(0, 0, checkpointsName, "there is no checkpoint of %d records, though a segment ends there", first-1)
 		}
 	}
@@ -251,7 +292,7 @@ func (v *verification) segment(first, last uint64) error {
 	if err := s.readResults(); err != nil {
 		return err
 	}
-	return s.readLines(io.NewSectionReader(in, 0, size))
+	return s.readLines(io.NewSectionReader(in, 0, size), size)
 }
 
 // restart goes on at a segment whose beginning the records before do not prove: by its derived frontier. If that was
@@ -411,6 +452,9 @@ func (v *verification) finish() error {
 	}
 	if v.expiry != nil && v.expiry.Seq > v.report.Covered {
 		v.find(v.expiry.Seq, v.expiry.Seq, segmentName(v.at, linesKind), "it says that records have expired, and no checkpoint covers it")
+	}
+	if v.expiry != nil && !v.expirySeen {
+		v.find(1, v.expiry.Expired.To, segmentName(1, linesKind), "they are missing, and the record that says that they have expired does not stand in the log")
 	}
 	for _, f := range v.missing {
 		v.add(f)
