@@ -49,7 +49,8 @@ type login struct {
 
 	mu      sync.Mutex
 	checked time.Time
-	state   string
+	state   string // of the folder when account was read
+	wrong   string // how it could not be read, which the log has once
 	account *account
 	// What no answer may repeat, the last of each: the secret of every account, in both forms in which it is sent, and the
 	// tokens that Docker Hub made of it, for the API and for the registry.
@@ -157,10 +158,13 @@ func (l *login) current(ctx context.Context) *account {
 		read, err = readAccount(l.dir)
 	}
 	if err != nil {
-		l.logger.LogAttrs(ctx, slog.LevelError, "the login changed and cannot be read; the old one stays in force", slog.String("error", err.Error()))
+		if wrong := state + err.Error(); wrong != l.wrong {
+			l.wrong = wrong
+			l.logger.LogAttrs(ctx, slog.LevelError, "the login changed and cannot be read; the old one stays in force", slog.String("error", err.Error()))
+		}
 		return l.account
 	}
-	l.account, l.state = read, state
+	l.account, l.state, l.wrong = read, state, ""
 	l.note(read)
 	l.logger.LogAttrs(ctx, slog.LevelInfo, "login read again", slog.Bool("anonymous", read == nil))
 	return read

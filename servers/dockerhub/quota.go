@@ -135,21 +135,28 @@ func (h *hub) registryToken(ctx context.Context, who *account, asked subject, sc
 	return form.Token, nil
 }
 
-// watchRights says in the log of every new token whether it may do more than this server needs.
+// watchRights says in the log of every new token whether it may do more than this server needs. Where that cannot be
+// found out it says so once, and tries again, ever more seldom.
 func (h *hub) watchRights(ctx context.Context) {
 	if h.login.dir.Path == "" {
 		return
 	}
-	judged, failed := "", 0
+	judged, failing, failures := "", "", 0
+	var next time.Time
 	for {
-		if who := h.login.current(ctx); who != nil && who.id != judged {
+		who := h.login.current(ctx)
+		if who != nil && who.id != failing {
+			failing, failures, next = who.id, 0, time.Time{}
+		}
+		if who != nil && who.id != judged && !h.now().Before(next) {
 			err := h.judgeRights(ctx, who)
-			if failed++; err == nil || failed == rightsAttempts {
-				judged, failed = who.id, 0
-			}
-			if err != nil && ctx.Err() == nil {
+			if err == nil {
+				judged = who.id
+			} else if failures == 0 && ctx.Err() == nil {
 				h.logger.LogAttrs(ctx, slog.LevelWarn, "it could not be found out what the Docker Hub token may do", slog.String("error", h.login.hide(err.Error())))
 			}
+			failures = min(failures+1, maxRightsDoublings)
+			next = h.now().Add(rightsLook << failures)
 		}
 		if h.sleep(ctx, rightsLook) != nil {
 			return
