@@ -40,6 +40,7 @@ const (
 	maxUpstreamText = 200     // bytes of the API's own words that an error repeats
 
 	maxSecretFile  = 4 << 10          // bytes
+	minAccessToken = 16               // bytes
 	maxAccessToken = 8 << 10          // bytes
 	tokenLifetime  = 10 * time.Minute // of an access token, as Docker Hub documents it
 	renewBefore    = time.Minute      // an access token ends

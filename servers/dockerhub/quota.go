@@ -111,8 +111,7 @@ func parseLimit(text string) (n int, window time.Duration, err error) {
 func (h *hub) registryToken(ctx context.Context, who *account, asked subject, scope string) (string, error) {
 	u := h.auth.JoinPath("token")
 	u.RawQuery = url.Values{"service": {"registry.docker.io"}, "scope": {scope}}.Encode()
-	asked.personal = "validity: it is wrong, expired or revoked"
-	asked.shared = asked.personal
+	asked.personal, asked.shared = badToken, badToken
 	r, err := h.send(ctx, http.MethodGet, u, asked, func(header http.Header) {
 		if who != nil {
 			basic := http.Request{Header: header}
@@ -172,12 +171,17 @@ func (h *hub) judgeRights(ctx context.Context, who *account) error {
 	if _, err := h.accessToken(ctx, who); err != nil {
 		return err
 	}
-	token, err := h.registryToken(ctx, who, subject{what: "what the token may do"}, "repository:"+who.identifier+"/bulkhead:pull,push")
+	asked := subject{what: "what the token may do"}
+	token, err := h.registryToken(ctx, who, asked, "repository:"+who.identifier+"/bulkhead:pull,push")
 	if err != nil {
 		return err
 	}
+	granted := readClaims(token)
+	if granted.Expires == 0 {
+		return unreadable(asked, errors.New("the registry's token does not say what it is good for"))
+	}
 	var may []string
-	for _, access := range readClaims(token).Access {
+	for _, access := range granted.Access {
 		may = append(may, access.Actions...)
 	}
 	kind := slog.String("kind", "personal")
