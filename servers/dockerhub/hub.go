@@ -32,9 +32,9 @@ type hub struct {
 	now                  func() time.Time
 	sleep                func(ctx context.Context, d time.Duration) error
 
-	cache     *cache
-	flights   singleflight.Group
-	exchanges chan struct{} // one for each request at the moment
+	cache   *cache
+	flights singleflight.Group
+	reading chan struct{} // one for each answer that is being read
 }
 
 // newHub returns a client of Docker Hub. The way out is asked for on the first request and not before: a process
@@ -44,7 +44,7 @@ func newHub(env mcpserver.Env, account *login) *hub {
 	return &hub{
 		base: at(hubHost), auth: at(authHost), registry: at(registryHost),
 		login: account, logger: env.Logger, timeout: requestTimeout, now: time.Now, sleep: sleep, cache: newCache(maxCache),
-		exchanges: make(chan struct{}, maxExchanges),
+		reading: make(chan struct{}, maxReading),
 		transport: func() (http.RoundTripper, error) {
 			client, err := env.Outbound()
 			if err != nil {

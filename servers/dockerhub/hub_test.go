@@ -267,6 +267,7 @@ func FuzzDecode(f *testing.F) {
 		`{"count":1,"next":null,"previous":null,"results":[{"name":"1.27","digest":"sha256:` + strings.Repeat("a", 64) + `","full_size":1,"last_updated":"2024-01-02T03:04:05.678Z","images":[{"os":"linux","architecture":"arm","variant":"v7","size":2,"digest":null,"last_pulled":null}]}]}`,
 		`{"name":"v1","full_size":0,"images":[],"tag_status":"stale","media_type":"application/vnd.oci.image.index.v1+json"}`,
 		`{"star_count":1,"pull_count":2,"description":"d","categories":[{"name":"c"}],"immutable_tags_settings":{"enabled":true,"rules":["v.*"]},"storage_size":null}`,
+		`{"total":1,"results":[{"name":"nginx","type":"image","pull_count":"1B+","architectures":["amd64",{"name":"arm"},3],"operating_systems":[{"name":"a b"}]}]}`,
 		`{"count":"many","next":7,"results":{"name":[]},"name":1}`, `null`, `[]`, ``, `{"name":"v1"}`, `{"results":null}`,
 	} {
 		f.Add([]byte(seed))
@@ -305,6 +306,21 @@ func FuzzDecode(f *testing.F) {
 			}
 			for _, tag := range page.Results {
 				form(t, tag)
+			}
+		}
+		if found, err := decodeSearch(data, 2); err == nil {
+			if len(found.Results) > 2 || found.Total < len(found.Results) {
+				t.Errorf("%d results of %d", len(found.Results), found.Total)
+			}
+			for _, f := range found.Results {
+				if f.Pulls != "" && !roundedForm.MatchString(string(f.Pulls)) || len(f.Architectures) > maxLabels {
+					t.Errorf("result %+v", f)
+				}
+				for _, name := range append(f.Architectures, f.OperatingSystems...) {
+					if !wordForm.MatchString(name) {
+						t.Errorf("label %q", name)
+					}
+				}
 			}
 		}
 		if tag, err := decodeTag(data, "v1"); err == nil {

@@ -12,7 +12,7 @@ const (
 	maxJitter      = 500 * time.Millisecond
 	minTry         = 2 * time.Second // that must be left for a retry to be worth waiting for
 	maxReset       = 24 * time.Hour  // ahead of now; no limit of Docker Hub's is reset later
-	maxExchanges   = 8               // requests at once; each may hold an answer in memory
+	maxReading     = 8               // answers that are read at once, each into memory
 
 	maxCache      = 32 << 20         // bytes of answers that are kept
 	maxFresh      = 10 * time.Minute // an answer is not fresh for longer, whatever it says
@@ -21,6 +21,7 @@ const (
 	maxPageSize    = 100 // rows a page, as Docker Hub documents it
 	defaultLimit   = 25
 	maxScan        = 10         // pages of tags that one call reads
+	maxRecounts    = 3          // times that one page is asked for again because its list has become shorter
 	maxRows        = 10_000_000 // of a list; Docker Hub's largest repositories have some hundred thousand tags
 	maxSearched    = 10_000     // results that Docker Hub's search can be asked for
 	maxSharing     = 200        // tags with a digest that one answer names
@@ -39,11 +40,13 @@ const (
 	maxUpstreamText = 200     // bytes of the API's own words that an error repeats
 
 	maxSecretFile  = 4 << 10          // bytes
+	minAccessToken = 16               // bytes
 	maxAccessToken = 8 << 10          // bytes
 	tokenLifetime  = 10 * time.Minute // of an access token, as Docker Hub documents it
 	renewBefore    = time.Minute      // an access token ends
 	refusedLogin   = time.Minute      // before Docker Hub is asked again whether it takes what it has refused
 	rightsLook     = 10 * time.Second // how often a new token is looked for, to find out what it may do
-	rightsAttempts = 3
-	maxForms       = 16 // tokens of one kind that are kept in mind, since no answer may repeat them
+	// From one failed attempt to find out to the next the time doubles, up to some ten minutes.
+	maxRightsDoublings = 6
+	maxForms           = 16 // tokens of one kind that are kept in mind, since no answer may repeat them
 )

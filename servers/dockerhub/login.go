@@ -36,9 +36,12 @@ var (
 	accessTokenForm = regexp.MustCompile(`^[A-Za-z0-9._~+/=-]+$`) // RFC 6750, 2.1
 )
 
-// validToken says whether a token that Docker Hub made can be sent back.
+// badToken is what a token lacks that Docker Hub does not take.
+const badToken = "validity: it is wrong, expired or revoked. Whoever runs this server must put a new one into the folder of --login"
+
+// validToken says whether a token that Docker Hub made can be sent back. A very short one would be found in every answer.
 func validToken(token string) bool {
-	return len(token) <= maxAccessToken && accessTokenForm.MatchString(token)
+	return len(token) >= minAccessToken && len(token) <= maxAccessToken && accessTokenForm.MatchString(token)
 }
 
 // login knows as whom Docker Hub is asked: the account of a folder, which is read again when it changes; nobody
@@ -49,7 +52,8 @@ type login struct {
 
 	mu      sync.Mutex
 	checked time.Time
-	state   string
+	state   string // of the folder when account was read
+	wrong   string // how it could not be read, which the log has once
 	account *account
 	// What no answer may repeat, the last of each: the secret of every account, in both forms in which it is sent, and the
 	// tokens that Docker Hub made of it, for the API and for the registry.
@@ -157,10 +161,13 @@ func (l *login) current(ctx context.Context) *account {
 		read, err = readAccount(l.dir)
 	}
 	if err != nil {
-		l.logger.LogAttrs(ctx, slog.LevelError, "the login changed and cannot be read; the old one stays in force", slog.String("error", err.Error()))
+		if wrong := state + err.Error(); wrong != l.wrong {
+			l.wrong = wrong
+			l.logger.LogAttrs(ctx, slog.LevelError, "the login changed and cannot be read; the old one stays in force", slog.String("error", err.Error()))
+		}
 		return l.account
 	}
-	l.account, l.state = read, state
+	l.account, l.state, l.wrong = read, state, ""
 	l.note(read)
 	l.logger.LogAttrs(ctx, slog.LevelInfo, "login read again", slog.Bool("anonymous", read == nil))
 	return read
@@ -237,11 +244,7 @@ func (a *account) forget(token string) {
 
 // logIn exchanges the account's secret for an access token.
 func (h *hub) logIn(ctx context.Context, who *account) (string, error) {
-	asked := subject{
-		what: "a login", check: "this server may be too old for Docker Hub",
-		personal: "validity: it is wrong, expired or revoked. Whoever runs this server must put a new one into the folder of --login",
-		shared:   "validity: it is wrong, expired or revoked. Whoever runs this server must put a new one into the folder of --login",
-	}
+	asked := subject{what: "a login", check: "this server may be too old for Docker Hub", personal: badToken, shared: badToken}
 	body, err := json.Marshal(map[string]string{"identifier": who.identifier, "secret": who.secret})
 	if err != nil {
 		return "", err

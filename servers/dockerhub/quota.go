@@ -111,8 +111,7 @@ func parseLimit(text string) (n int, window time.Duration, err error) {
 func (h *hub) registryToken(ctx context.Context, who *account, asked subject, scope string) (string, error) {
 	u := h.auth.JoinPath("token")
 	u.RawQuery = url.Values{"service": {"registry.docker.io"}, "scope": {scope}}.Encode()
-	asked.personal = "validity: it is wrong, expired or revoked"
-	asked.shared = asked.personal
+	asked.personal, asked.shared = badToken, badToken
 	r, err := h.send(ctx, http.MethodGet, u, asked, func(header http.Header) {
 		if who != nil {
 			basic := http.Request{Header: header}
@@ -135,21 +134,28 @@ func (h *hub) registryToken(ctx context.Context, who *account, asked subject, sc
 	return form.Token, nil
 }
 
-// watchRights says in the log of every new token whether it may do more than this server needs.
+// watchRights says in the log of every new token whether it may do more than this server needs. Where that cannot be
+// found out it says so once, and tries again, ever more seldom.
 func (h *hub) watchRights(ctx context.Context) {
 	if h.login.dir.Path == "" {
 		return
 	}
-	judged, failed := "", 0
+	judged, failing, failures := "", "", 0
+	var next time.Time
 	for {
-		if who := h.login.current(ctx); who != nil && who.id != judged {
+		who := h.login.current(ctx)
+		if who != nil && who.id != failing {
+			failing, failures, next = who.id, 0, time.Time{}
+		}
+		if who != nil && who.id != judged && !h.now().Before(next) {
 			err := h.judgeRights(ctx, who)
-			if failed++; err == nil || failed == rightsAttempts {
-				judged, failed = who.id, 0
-			}
-			if err != nil && ctx.Err() == nil {
+			if err == nil {
+				judged = who.id
+			} else if failures == 0 && ctx.Err() == nil {
 				h.logger.LogAttrs(ctx, slog.LevelWarn, "it could not be found out what the Docker Hub token may do", slog.String("error", h.login.hide(err.Error())))
 			}
+			failures = min(failures+1, maxRightsDoublings)
+			next = h.now().Add(rightsLook << failures)
 		}
 		if h.sleep(ctx, rightsLook) != nil {
 			return
@@ -165,12 +171,17 @@ func (h *hub) judgeRights(ctx context.Context, who *account) error {
 	if _, err := h.accessToken(ctx, who); err != nil {
 		return err
 	}
-	token, err := h.registryToken(ctx, who, subject{what: "what the token may do"}, "repository:"+who.identifier+"/bulkhead:pull,push")
+	asked := subject{what: "what the token may do"}
+	token, err := h.registryToken(ctx, who, asked, "repository:"+who.identifier+"/bulkhead:pull,push")
 	if err != nil {
 		return err
 	}
+	granted := readClaims(token)
+	if granted.Expires == 0 {
+		return unreadable(asked, errors.New("the registry's token does not say what it is good for"))
+	}
 	var may []string
-	for _, access := range readClaims(token).Access {
+	for _, access := range granted.Access {
 		may = append(may, access.Actions...)
 	}
 	kind := slog.String("kind", "personal")

@@ -180,17 +180,17 @@ func (h *hub) exchange(request *http.Request, asked subject) (reply, error) {
 		}
 		return nil
 	}}
-	select {
-	case h.exchanges <- struct{}{}:
-		defer func() { <-h.exchanges }()
-	case <-request.Context().Done():
-		return reply{}, h.transportError(asked, request.Context().Err())
-	}
 	response, err := client.Do(request)
 	if err != nil {
 		return reply{}, h.transportError(asked, err)
 	}
 	defer response.Body.Close()
+	select {
+	case h.reading <- struct{}{}:
+		defer func() { <-h.reading }()
+	case <-request.Context().Done():
+		return reply{}, h.transportError(asked, request.Context().Err())
+	}
 	data, err := limit.ReadAll(response.Body, maxBody)
 	if response.StatusCode == http.StatusOK {
 		if err == nil {

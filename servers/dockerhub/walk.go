@@ -115,14 +115,15 @@ func (h *hub) follow(ctx context.Context, list tagList, place *cursor) (batch, e
 	}
 	if place.at > 0 && p.Count != place.total {
 		place.changed, place.recounted = true, true
-		if gone := place.total - p.Count; gone > 0 {
-			place.at = max(0, place.at-gone)
-			if place.at >= p.Count {
-				return batch{end: place.at}, nil
-			}
-			if p, more, err = h.tags(ctx, list, place.page(), place.size); err != nil {
-				return batch{}, err
-			}
+	}
+	// It may be shorter yet when it is asked again.
+	for tries := 0; place.at > 0 && p.Count < place.total && tries < maxRecounts; tries++ {
+		place.at, place.total = max(0, place.at-(place.total-p.Count)), p.Count
+		if place.at >= p.Count {
+			return batch{end: place.at}, nil
+		}
+		if p, more, err = h.tags(ctx, list, place.page(), place.size); err != nil {
+			return batch{}, err
 		}
 	}
 	place.total = p.Count
