@@ -101,3 +101,24 @@ agents:
 		t.Errorf("the other one: %+v, %v", result, err)
 	}
 }
+
+// A policy that was edited moves its entries to other lines: what they have used is still used.
+func TestReplayAfterAnEdit(t *testing.T) {
+	b := newBundle(t)
+	entries := "      - {tool: alpha_ask, limits: {calls_per_minute: 1}}\n      - {tool: beta_ask, limits: {calls_per_minute: 1}}\n"
+	b.write("policy.yaml", "version: 1\nagents:\n  reader:\n    identity: {token: reader}\n    allow:\n"+entries)
+	client := b.startAll()
+	if result, err := ask(t, client, "alpha_ask", "hi"); err != nil || result.IsError {
+		t.Fatal(result, err)
+	}
+	b.servers["gateway"]()
+	b.write("policy.yaml", "version: 1\nagents:\n  reader:\n    identity: {token: reader}\n    allow:\n      # a comment\n"+entries)
+	b.start("gateway", program(), b.gatewayArgs()...)
+	client = b.client("reader-token")
+	if result, err := ask(t, client, "alpha_ask", "hi"); err != nil || result.Code != "rate_limited" {
+		t.Errorf("the entry that was used: %+v, %v", result, err)
+	}
+	if result, err := ask(t, client, "beta_ask", "hi"); err != nil || result.IsError {
+		t.Errorf("the other one: %+v, %v", result, err)
+	}
+}
