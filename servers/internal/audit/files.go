@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -181,14 +180,4 @@ func content(folder files, name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	return data, nil
-}
-
-func exists(folder files, name string) (bool, error) {
-	f, err := folder.open(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	} else if err != nil {
-		return false, err
-	}
-	return true, f.Close()
 }
