@@ -21,17 +21,8 @@ import (
 // forbidding is an egress whose policy lists hub.example and the names of the corpus, as an operator would.
 func forbidding(t *testing.T, log io.Writer, cases []egresstest.Case, port uint16) (*server, egresspolicy.Client) {
 	t.Helper()
-	client := egresspolicy.Client{Name: "a", Rules: []egresspolicy.Rule{{Host: "hub.example", Port: 443, TLS: egresspolicy.SNI}}}
-	for _, c := range cases {
-		if c.Kind != egresstest.Name {
-			continue
-		}
-		rule := egresspolicy.Rule{Host: c.Text, Port: port, TLS: egresspolicy.SNI}
-		if len(c.Answers) > 1 {
-			rule.Addresses = []netip.Prefix{netip.MustParsePrefix(egresstest.Rebound)}
-		}
-		client.Rules = append(client.Rules, rule)
-	}
+	rules := append(egresstest.Rules(cases, port), egresspolicy.Rule{Host: "hub.example", Port: 443, TLS: egresspolicy.SNI})
+	client := egresspolicy.Client{Name: "a", Rules: rules}
 	s := newServer(&egresspolicy.Policy{Clients: []egresspolicy.Client{client}}, slog.New(slog.NewJSONHandler(log, nil)), confine.Sandbox{})
 	s.resolver = egresstest.Resolver(t, cases)
 	return s, client
@@ -76,7 +67,7 @@ func TestForbidden(t *testing.T) {
 		before := spy.Reached()
 		answer, e := say(t, s, client, &log, request)
 		// The second answer of a name that is rebound must never be asked for: the first led nowhere.
-		refused := e.Decision == "deny" && e.Address == "" || len(c.Answers) > 1 && strings.Contains(e.Reason, "127.9.9.9")
+		refused := e.Decision == "deny" && e.Address == "" || c.Rebinds() && strings.Contains(e.Reason, "127.9.9.9")
 		if strings.HasPrefix(answer, "HTTP/1.1 2") || !refused || spy.Reached() != before {
 			t.Errorf("%s %q: answer %.60q, the spy was reached %d times, %+v", c.Kind, c.Text, answer, spy.Reached()-before, e)
 		}
@@ -86,7 +77,7 @@ func TestForbidden(t *testing.T) {
 		case egresstest.Target:
 			check(c, "CONNECT "+c.Text+" HTTP/1.1\r\nHost: hub.example\r\n\r\n"+hello)
 			check(c, "GET http://"+c.Text+"/ HTTP/1.1\r\nHost: hub.example\r\n\r\n")
-		case egresstest.Name:
+		case egresstest.Name, egresstest.Near:
 			check(c, fmt.Sprintf("CONNECT %s:%d HTTP/1.1\r\n\r\n%s", c.Text, spy.Port, hello))
 		case egresstest.Redirect: // the client's part: TestForbiddenRedirects of package outbound
 			check(c, "GET "+c.Text+" HTTP/1.1\r\nHost: hub.example\r\n\r\n")

@@ -24,7 +24,8 @@ func Prepare(dir string) error {
 	_ = os.Remove(filepath.Join(dir, made))
 	for _, name := range []string{old, doomed, moving} {
 		path := filepath.Join(dir, name)
-		if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chmod(path, 0o666)); err != nil { //nolint:gosec // the next one to come has another uid
+		_ = os.Remove(path) // another uid's, perhaps
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
 			return err
 		}
 	}

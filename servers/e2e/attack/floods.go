@@ -15,8 +15,8 @@ import (
 
 // How much each flood takes: more than compose.yaml gives, and a small part of what a machine has.
 const (
-	floodProcesses   = 200
-	floodThreads     = 200
+	floodProcesses   = 100
+	floodThreads     = 100
 	floodDescriptors = 5000
 	floodMemory      = 300 << 20
 	floodFile        = 256 << 10

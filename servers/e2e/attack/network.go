@@ -186,7 +186,7 @@ func ping(address string) error {
 	return answered(fd, Greeting)
 }
 
-// dns asks for a name, RFC 1035, and is content with any answer to that question: it has left the container then.
+// dns asks for the name of another container, RFC 1035, and is content with any answer: the question has left the process then.
 func dns(server string) error {
 	to, err := target(server)
 	if err != nil {
@@ -201,7 +201,7 @@ func dns(server string) error {
 		return err
 	}
 	const header = "BH\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00"
-	if _, err := unix.Write(fd, []byte(header+"\x07gateway\x00\x00\x01\x00\x01")); err != nil {
+	if _, err := unix.Write(fd, []byte(header+"\x06victim\x00\x00\x01\x00\x01")); err != nil {
 		return err
 	}
 	return answered(fd, "BH")

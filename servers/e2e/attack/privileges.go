@@ -129,7 +129,6 @@ func privileges() []Attack {
 			return unix.Mknod(path, unix.S_IFCHR|0o600, null)
 		}},
 		{Name: "write to one's memory by its file", By: Landlock | Filter, Try: func(Scene) error { return Open("/proc/self/mem", unix.O_RDWR) }},
-		{Name: "read one's environment by its file", By: Landlock, Try: func(Scene) error { return Open("/proc/self/environ", unix.O_RDONLY) }},
 		{Name: "look at the host's memory map", By: Landlock, Try: func(Scene) error { return Open("/proc/iomem", unix.O_RDONLY) }},
 		{Name: "what the host has mounted", By: Landlock, Try: func(Scene) error { return Open("/proc/self/mountinfo", unix.O_RDONLY) }},
 		{Name: "a call that the profile refuses by name", By: filtered, Try: func(Scene) error { return refusedByName() }},

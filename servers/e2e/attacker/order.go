@@ -20,7 +20,7 @@ import (
 
 // patience is how long one attack may take; it is looked at in between.
 const (
-	patience = 10 * time.Second
+	patience = time.Minute
 	pause    = 20 * time.Millisecond
 )
 

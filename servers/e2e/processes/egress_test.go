@@ -1,14 +1,12 @@
 package processes
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,14 +14,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bulkhead-mcp/bulkhead/servers/internal/listen"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/outbound"
 )
 
 const (
-	streamSize  = 512 << 20 // bytes of one stream
-	streams     = 7         // each way, in turns; the median counts
-	connections = 300       // each way, one after the other; the median counts
-	tunnels     = 100       // idle, at one time
+	streamSize  = 64 << 20 // bytes of one stream
+	streams     = 40       // each way, in turns; the median counts
+	connections = 300      // each way, one after the other; the median counts
+	tunnels     = 100      // idle, at one time
 )
 
 // up and down are what a client asks the upstream of the benchmark for, with its first byte after the handshake's.
@@ -111,26 +109,14 @@ func (r route) ask(hello []byte, what byte) (net.Conn, error) {
 	return conn, err
 }
 
-func through(socket listen.Address, target string, b *testing.B) route {
-	return func() (net.Conn, error) {
-		conn, err := listen.Dial(b.Context(), socket)
-		if err != nil {
-			return nil, err
-		}
-		if _, err := fmt.Fprintf(conn, "CONNECT %s HTTP/1.1\r\n\r\n", target); err != nil {
-			return nil, err
-		}
-		reader := bufio.NewReader(conn)
-		response, err := http.ReadResponse(reader, &http.Request{Method: http.MethodConnect})
-		if err != nil {
-			return nil, err
-		}
-		_ = response.Body.Close()
-		if response.StatusCode != http.StatusOK || reader.Buffered() > 0 {
-			return nil, errors.New(response.Status)
-		}
-		return conn, nil
+// through is the way that servers go.
+func through(b *testing.B, socket, target string) route {
+	b.Helper()
+	client, err := outbound.New(outbound.Config{Egress: "unix://" + socket})
+	if err != nil {
+		b.Fatal(err)
 	}
+	return func() (net.Conn, error) { return client.DialContext(b.Context(), "tcp", target) }
 }
 
 // BenchmarkEgress prints what it costs to go through egress, against the same without it, in turns: streams in both
@@ -151,7 +137,7 @@ func BenchmarkEgress(b *testing.B) {
 	process, _ := start(b, filepath.Join(dir, "bin", part.name), strings.Fields(strings.ReplaceAll(part.args, "DIR", dir)), part.ask)
 	b.Cleanup(func() { stop(b, process) })
 	direct := route(func() (net.Conn, error) { return new(net.Dialer).DialContext(b.Context(), "tcp", target) })
-	tunnel := through(listen.Address{Network: listen.Unix, Path: filepath.Join(dir, "c/dockerhub/s")}, target, b)
+	tunnel := through(b, filepath.Join(dir, "c/dockerhub/s"), target)
 
 	idle(b, process, tunnel, hello)
 	for _, way := range []struct {
@@ -163,8 +149,9 @@ func BenchmarkEgress(b *testing.B) {
 			plain = append(plain, stream(b, direct, hello, way.what))
 			carried = append(carried, stream(b, tunnel, hello, way.what))
 		}
-		b.Logf("a stream %s: %.2f of the same stream direct (%.0f and %.0f MB/s; medians of %d streams of %d MB, in turns)",
-			way.name, median(plain).Seconds()/median(carried).Seconds(), rate(median(carried)), rate(median(plain)), streams, streamSize>>20)
+		b.Logf("a stream %s: %.2f of the same stream direct (%.0f and %.0f MB/s; medians of %d streams of %d MB, in turns; %.2f for the fastest tenth)",
+			way.name, median(plain).Seconds()/median(carried).Seconds(), rate(median(carried)), rate(median(plain)), streams, streamSize>>20,
+			fast(plain).Seconds()/fast(carried).Seconds())
 	}
 	var plain, carried []time.Duration
 	for range connections {
@@ -246,6 +233,12 @@ func idle(b *testing.B, process *os.Process, tunnel route, hello []byte) {
 func median(times []time.Duration) time.Duration {
 	slices.Sort(times)
 	return times[len(times)/2]
+}
+
+// fast is the slowest of the fastest tenth.
+func fast(times []time.Duration) time.Duration {
+	slices.Sort(times)
+	return times[len(times)/10]
 }
 
 func rate(d time.Duration) float64 { return streamSize / 1e6 / d.Seconds() }

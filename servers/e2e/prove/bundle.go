@@ -89,14 +89,12 @@ func (b *bundle) build(ctx context.Context) error {
 	if err := b.run(ctx, b.root, "scripts/secrets"); err != nil {
 		return err
 	}
-	// The containers' uid and nobody else goes through this folder: it is a copy that this run throws away.
-	return errors.Join(os.Chmod(b.path("secrets"), 0o755), //nolint:gosec // as said
-		b.run(ctx, filepath.Join(b.root, "images"), "go", "run", ".", "load", "--test", "--env", b.path("env")))
+	return b.run(ctx, filepath.Join(b.root, "images"), "go", "run", ".", "load", "--test", "--env", b.path("env"))
 }
 
-// up starts everything. Its networks come first, since egress's policy names an address on one of them: the host's, which
-// is what egress is to reach to show that it reaches anything.
-func (b *bundle) up(ctx context.Context) error {
+// create makes networks and containers, and starts nothing: egress's policy will name an address on one of the networks, the
+// host's, which is what egress is to reach to show that it reaches anything.
+func (b *bundle) create(ctx context.Context) error {
 	if err := b.run(ctx, b.root, "docker", "compose", "down", "--volumes", "--timeout", "2"); err != nil {
 		return err
 	}

@@ -39,6 +39,9 @@ type mount struct {
 	readOnly             bool
 }
 
+// imageFolder is where the gateway's audit log is mounted. Every image has the folder, and it is empty there.
+const imageFolder = "/var/lib/bulkhead"
+
 // surroundings are all places, and what they share.
 type surroundings struct {
 	*bundle
@@ -187,7 +190,7 @@ func (s *surroundings) scene(p place, layers attack.Layers) attack.Scene {
 	}
 	for i, m := range s.foreign(p) {
 		scene.Foreign = append(scene.Foreign, foreignTarget(i))
-		if !slices.ContainsFunc(p.mounts, func(own mount) bool { return own.target == m.target }) {
+		if m.target != imageFolder && !slices.ContainsFunc(p.mounts, func(own mount) bool { return own.target == m.target }) {
 			scene.Foreign = append(scene.Foreign, m.target)
 		}
 	}

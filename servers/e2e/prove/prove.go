@@ -20,7 +20,7 @@ import (
 const (
 	whole = 20 * time.Minute // of everything, images from a cold cache included
 
-	// controlHost is what egress's policy lists besides, to show that the way through egress is open at all.
+	// controlRule is what egress's policy lists besides, to show that the way through egress is open at all.
 	controlRule = "\n    hosts:\n      - {host: %[1]s, port: %[2]d, tls: none-for-ip, addresses: [%[1]s/32]}\n"
 )
 
@@ -41,7 +41,7 @@ func prove(ctx context.Context, progress io.Writer) (*report, error) {
 		return nil, err
 	}
 	say("starting the bundle %s", b.project)
-	if err := b.up(ctx); err != nil {
+	if err := b.create(ctx); err != nil {
 		return nil, err
 	}
 	found, err := b.addresses(ctx)
@@ -244,8 +244,8 @@ func (s *surroundings) matrix(ctx context.Context, p place, claims []attack.Clai
 	if err := note(0, all); err != nil {
 		return err
 	}
-	for by, some := range groups {
-		if err := note(attack.All&^by, some); err != nil {
+	for _, by := range slices.Sorted(maps.Keys(groups)) {
+		if err := note(attack.All&^by, groups[by]); err != nil {
 			return err
 		}
 	}

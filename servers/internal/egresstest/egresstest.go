@@ -17,6 +17,8 @@ import (
 	"testing"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/egresspolicy"
 )
 
 //go:embed forbidden.txt
@@ -28,7 +30,8 @@ type Kind string
 // The kinds of a [Case].
 const (
 	Target   Kind = "target"   // HOST:PORT that a client asks for
-	Name     Kind = "name"     // a name that the policy lists, and what its name server answers
+	Name     Kind = "name"     // a name that the policy lists for public addresses, and what its name server answers
+	Near     Kind = "near"     // the same for addresses of [Rebound]
 	Redirect Kind = "redirect" // where an upstream that is allowed sends a client
 )
 
@@ -40,9 +43,29 @@ type Case struct {
 	Answers []string
 }
 
-// Rebound is the network that the rules of names that begin with "rebind" allow. Nobody listens there, so that a first
-// answer from it passes, and leads nowhere.
+// Rebound is the network that names of the kind [Near] may be in. Nobody listens there: an answer from it passes, and leads
+// nowhere, where a public address would lead out of the machine.
 const Rebound = "127.9.9.0/24"
+
+// Rules are those of a policy that lists the names of the cases, each with port and SNI.
+func Rules(cases []Case, port uint16) []egresspolicy.Rule {
+	var rules []egresspolicy.Rule
+	for _, c := range cases {
+		rule := egresspolicy.Rule{Host: c.Text, Port: port, TLS: egresspolicy.SNI}
+		switch c.Kind {
+		case Near:
+			rule.Addresses = []netip.Prefix{netip.MustParsePrefix(Rebound)}
+		case Name:
+		default:
+			continue
+		}
+		rules = append(rules, rule)
+	}
+	return rules
+}
+
+// Rebinds says that the first answer is a good one, so that it is dialled; what is forbidden is to ask again.
+func (c Case) Rebinds() bool { return len(c.Answers) > 1 }
 
 // Cases reads the corpus. Its PORT is the spy's.
 func Cases(t testing.TB, port uint16) []Case {
@@ -64,8 +87,9 @@ func Cases(t testing.TB, port uint16) []Case {
 		if answers != "" {
 			c.Answers = strings.Split(answers, " then ")
 		}
-		if c.Kind == Name == (len(c.Answers) == 0) || c.Kind != Target && c.Kind != Name && c.Kind != Redirect {
-			t.Fatalf("forbidden.txt: %q is none of: target HOST:PORT, name NAME -> ANSWERS, redirect URL", line)
+		named := c.Kind == Name || c.Kind == Near
+		if named == (len(c.Answers) == 0) || !named && c.Kind != Target && c.Kind != Redirect {
+			t.Fatalf("forbidden.txt: %q is none of: target HOST:PORT, name NAME -> ANSWERS, near NAME -> ANSWERS, redirect URL", line)
 		}
 		cases = append(cases, c)
 	}
@@ -120,7 +144,7 @@ func Resolver(t testing.TB, cases []Case) *net.Resolver {
 	t.Helper()
 	server := &nameServer{answers: map[string][]string{"hub.example.": {"127.0.0.1"}}}
 	for _, c := range cases {
-		if c.Kind == Name {
+		if len(c.Answers) > 0 {
 			server.answers[c.Text+"."] = c.Answers
 		}
 	}

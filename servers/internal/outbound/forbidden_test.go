@@ -15,17 +15,8 @@ import (
 // forbidding is a client in direct mode that may reach hub.example, and the names of the corpus at public addresses.
 func forbidding(t *testing.T, cases []egresstest.Case, spy *egresstest.Spy, hub uint16, caFile string) *Client {
 	t.Helper()
-	allow := []egresspolicy.Rule{{Host: "hub.example", Port: hub, TLS: egresspolicy.SNI, Addresses: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}}
-	for _, c := range cases {
-		if c.Kind != egresstest.Name {
-			continue
-		}
-		rule := egresspolicy.Rule{Host: c.Text, Port: spy.Port, TLS: egresspolicy.SNI}
-		if len(c.Answers) > 1 {
-			rule.Addresses = []netip.Prefix{netip.MustParsePrefix(egresstest.Rebound)}
-		}
-		allow = append(allow, rule)
-	}
+	allow := append(egresstest.Rules(cases, spy.Port),
+		egresspolicy.Rule{Host: "hub.example", Port: hub, TLS: egresspolicy.SNI, Addresses: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	client := newClient(t, Config{Egress: Direct, CAFile: caFile, Allow: allow})
 	client.resolver = egresstest.Resolver(t, cases)
 	return client
@@ -44,7 +35,7 @@ func TestForbidden(t *testing.T) {
 		tried++
 		var denied *DeniedError
 		var unavailable *UnavailableError
-		rebound := len(c.Answers) > 1 && errors.As(err, &unavailable) && strings.Contains(unavailable.Reason, "127.9.9.9")
+		rebound := c.Rebinds() && errors.As(err, &unavailable) && strings.Contains(unavailable.Reason, "127.9.9.9")
 		if !errors.As(err, &denied) && !rebound {
 			t.Errorf("%s %q: %v", c.Kind, c.Text, err)
 		}
@@ -61,7 +52,7 @@ func TestForbidden(t *testing.T) {
 			if _, err := do(t.Context(), client, "https://"+c.Text+"/"); err == nil || spy.Reached() != 0 {
 				t.Errorf("https://%s/: %v; the spy was reached %d times", c.Text, err, spy.Reached())
 			}
-		case egresstest.Name:
+		case egresstest.Name, egresstest.Near:
 			_, err := client.DialContext(t.Context(), "tcp", fmt.Sprintf("%s:%d", c.Text, spy.Port))
 			check(c, err)
 		case egresstest.Redirect: // below

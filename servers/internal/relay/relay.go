@@ -17,11 +17,13 @@ type Conn interface {
 	CloseWrite() error
 }
 
-// unixBuffer is how many bytes may be on their way in a Unix socket; they take memory only while they are.
-const unixBuffer = 1 << 20
-
-// linger is how long near may go on once far has ended.
-const linger = 5 * time.Second
+// The bounds of this package.
+const (
+	linger     = 5 * time.Second // near may go on once far has ended
+	quiet      = 4 << 10         // bytes that are moved without the kernel's help; each direction of a connection keeps a buffer of that size
+	burst      = time.Second     // the kernel moves bytes so long before it is asked again
+	unixBuffer = 256 << 10       // bytes that may be on their way in a Unix socket; they take memory only while they are
+)
 
 // ErrIdle says that a relay ended because nothing moved for the idle time.
 var ErrIdle = errors.New("nothing was sent for too long")
@@ -71,8 +73,8 @@ type relay struct {
 	err       error // why, once it has ended
 }
 
-// widen gives a Unix socket a larger buffer: the default holds less than one splice moves, so that both ends would wait
-// for each other most of the time. TCP finds its own size. The kernel gives less if it may not give as much.
+// widen gives a Unix socket a larger buffer than it comes with, or both ends wait for each other most of the time; one that is
+// much larger falls out of the processor's cache. TCP finds its own size. The kernel gives less if it may not give as much.
 func widen(conn Conn) {
 	if socket, ok := conn.(*net.UnixConn); ok {
 		_ = socket.SetWriteBuffer(unixBuffer)
@@ -88,16 +90,16 @@ func (r *relay) end(err error) {
 	})
 }
 
-// carry copies one direction. The kernel moves the bytes (splice), which a wrapped connection would prevent, so
-// progress is looked at when the read deadline passes, and not with every read.
+// carry copies one direction until it ends.
 func (r *relay) carry(to, from Conn, moved *atomic.Int64) {
+	buffer := make([]byte, quiet)
 	for {
 		readBy := time.Now().Add(r.tick)
 		// A reader that does not read gets one tick longer: a write that is cut off loses bytes, a read does not.
 		writeBy := readBy.Add(r.tick)
 		_ = from.SetReadDeadline(readBy)
 		_ = to.SetWriteDeadline(writeBy)
-		n, err := io.Copy(to, from)
+		n, err := step(to, from, buffer, min(burst, r.tick))
 		moved.Add(n)
 		now := time.Now()
 		if n > 0 {
@@ -105,6 +107,7 @@ func (r *relay) carry(to, from Conn, moved *atomic.Int64) {
 		}
 		switch {
 		case err == nil:
+		case errors.Is(err, io.EOF):
 			if err := to.CloseWrite(); err != nil {
 				// The other side is gone; what it still had to say is lost anyway.
 				r.end(err)
@@ -119,6 +122,26 @@ func (r *relay) carry(to, from Conn, moved *atomic.Int64) {
 			return
 		}
 	}
+}
+
+// step moves what comes next, through the buffer. If that fills it, the kernel moves the rest (splice) until nothing comes for
+// a while. It does not wait in splice: that takes a pipe, which is two descriptors, and memory of which all processes of a
+// user have little together; with some dozen idle tunnels in it, every stream would crawl (pipe-user-pages-soft, pipe(7)).
+func step(to, from Conn, buffer []byte, burst time.Duration) (int64, error) {
+	n, err := from.Read(buffer)
+	if n == 0 {
+		return 0, err
+	}
+	written, writeErr := to.Write(buffer[:n])
+	if writeErr != nil || err != nil || n < len(buffer) {
+		return int64(written), errors.Join(writeErr, err)
+	}
+	_ = from.SetReadDeadline(time.Now().Add(burst))
+	rest, err := io.Copy(to, from)
+	if err == nil {
+		err = io.EOF
+	}
+	return int64(written) + rest, err
 }
 
 func isTimeout(err error) bool {
