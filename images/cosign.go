@@ -29,6 +29,11 @@ type cosign struct {
 	binary string
 }
 
+// signatureTypes are what cosign calls a signature of an image, in a tag and in a bundle.
+func signatureTypes() []string {
+	return []string{"cosign container image signature", "https://sigstore.dev/cosign/sign/v1"}
+}
+
 // findCosign is the cosign that COSIGN names, else the one that scripts/tools pins, which is built the first time.
 func findCosign(ctx context.Context, root string) (cosign, error) {
 	if binary := os.Getenv("COSIGN"); binary != "" {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"path"
 	"path/filepath"
+	"slices"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -129,8 +130,7 @@ func (i *inspection) reference(ctx context.Context, text string) {
 // image checks one image, by its digest: the index that a release has of each, or one of the images in it.
 func (i *inspection) image(ctx context.Context, digest name.Digest, want expectation) {
 	fmt.Fprintln(i.stdout, digest)
-	_, err := i.tool.run(ctx, append(append([]string{"verify"}, i.by.flags()...), digest.String())...)
-	i.report("signature", fmt.Sprintf("by %s", i.by), err)
+	i.report("signature", fmt.Sprintf("by %s", i.by), i.signature(ctx, digest))
 	i.provenance(ctx, digest, want)
 	i.sbom(ctx, digest, "SBOM")
 	described, err := remote.Get(digest, registryOptions(ctx)...)
@@ -155,6 +155,32 @@ func (i *inspection) image(ctx context.Context, digest name.Digest, want expecta
 	for _, part := range manifest.Manifests {
 		i.sbom(ctx, digest.Context().Digest(part.Digest.String()), "SBOM of "+part.Platform.String())
 	}
+}
+
+// signature checks that the image is signed. To cosign, an attestation of the signer's in a Sigstore bundle is a signature
+// too; somebody has seen to it that an SBOM exists, which is not to say that they released the image.
+func (i *inspection) signature(ctx context.Context, digest name.Digest) error {
+	out, err := i.tool.run(ctx, append(append([]string{"verify", "--output", "json"}, i.by.flags()...), digest.String())...)
+	if err != nil {
+		return err
+	}
+	var verified []struct {
+		Critical struct {
+			Type  string `json:"type"`
+			Image struct {
+				Digest string `json:"docker-manifest-digest"`
+			} `json:"image"`
+		} `json:"critical"`
+	}
+	if err := json.Unmarshal(out, &verified); err != nil {
+		return fmt.Errorf("reading what cosign has verified: %w", err)
+	}
+	for _, signed := range verified {
+		if signed.Critical.Image.Digest == digest.DigestStr() && slices.Contains(signatureTypes(), signed.Critical.Type) {
+			return nil
+		}
+	}
+	return errors.New("there are attestations by the signer, and no signature")
 }
 
 // sbom checks that there is one which the signer has attested, and that it is of this image.
