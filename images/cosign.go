@@ -19,7 +19,7 @@ const (
 	provenanceType = "slsaprovenance1"
 
 	// Who signs a release without a key: the release workflow of this repository, at a tag.
-	releaseIdentity = `^` + sourceURL + `/\.github/workflows/release\.yml@refs/tags/v[0-9A-Za-z._-]+$`
+	releaseIdentity = `^https://github\.com/bulkhead-mcp/bulkhead/\.github/workflows/release\.yml@refs/tags/v[0-9A-Za-z._-]+$`
 	releaseIssuer   = "https://token.actions.githubusercontent.com"
 )
 

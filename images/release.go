@@ -79,13 +79,21 @@ func readRelease(dir string) (release, error) {
 	if err != nil {
 		return release{}, fmt.Errorf("%s holds no release: %w", dir, err)
 	}
+	return parseRelease(data)
+}
+
+// parseRelease reads imagesFile, which somebody else may have written: without an error, it can be used as it is.
+func parseRelease(data []byte) (release, error) {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
 	var r release
 	if err := decoder.Decode(&r); err != nil {
 		return release{}, fmt.Errorf("reading %s: %w", imagesFile, err)
 	}
-	return r, r.check()
+	if err := r.check(); err != nil {
+		return release{}, err
+	}
+	return r, nil
 }
 
 // check holds the release to what the rest of the program makes of it: names become paths, variables and references.
@@ -103,6 +111,11 @@ func (r release) check() error {
 	if r.Source != sourceURL {
 		return problem("source %q is not %s", r.Source, sourceURL)
 	}
+	if r.Base != "" {
+		if _, err := name.NewDigest(r.Base, name.StrictValidation); err != nil {
+			return problem("the base: %w", err)
+		}
+	}
 	if len(r.Images) == 0 {
 		return problem("no images")
 	}
@@ -113,6 +126,9 @@ func (r release) check() error {
 		}
 		seen[image.Name] = true
 		for part, digest := range image.parts() {
+			if !regexp.MustCompile(`^[a-z0-9]+(/[a-z0-9]+)*$`).MatchString(part) {
+				return problem("image %s: %q is no platform", image.Name, part)
+			}
 			if _, err := v1.NewHash(digest.String()); err != nil {
 				return problem("image %s, %s: %w", image.Name, part, err)
 			}

@@ -1,14 +1,17 @@
 package main
 
 import (
+	"archive/tar"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"log"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,7 +19,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
 // newRegistry is a registry on loopback; with referrers it knows OCI 1.1's API for them, without it only tags.
@@ -356,6 +362,83 @@ func TestReleaseRefusals(t *testing.T) {
 				t.Errorf("got %v, want an error with %q\n%s", err, test.want, out)
 			}
 		})
+	}
+}
+
+// TestBase puts the servers on somebody else's base: what is in it stays, and what a server needs is added.
+func TestBase(t *testing.T) {
+	root, where := releaseRepo(t), newRegistry(t, true)
+	layer, err := newLayer([]file{{path: "etc/", mode: 0o755}, {path: "etc/theirs", mode: 0o644, data: []byte("theirs")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var index v1.ImageIndex = empty.Index
+	for _, platform := range append(releasePlatforms(), v1.Platform{OS: "linux", Architecture: "s390x"}) {
+		image, err := mutate.AppendLayers(mutate.MediaType(empty.Image, types.OCIManifestSchema1), layer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		image, err = mutate.ConfigFile(image, &v1.ConfigFile{OS: platform.OS, Architecture: platform.Architecture, Config: v1.Config{User: "0", Env: []string{"THEIRS=1"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: image, Descriptor: v1.Descriptor{Platform: &platform}})
+	}
+	tag, err := name.NewTag(where + "/theirs:latest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.WriteIndex(tag, index); err != nil {
+		t.Fatal(err)
+	}
+	digest, err := index.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := tag.Context().Digest(digest.String()).String()
+	mustRun(t, root, "build", "--version", "v1.2.3", "--base", base)
+	mustRun(t, root, "publish", "--registry", where)
+	built, err := remote.Image(tag.Context().Registry.Repo("bulkhead", "hello").Tag("v1.2.3"), remote.WithPlatform(releasePlatforms()[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := built.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if config.Architecture != "arm64" || config.Config.User != "65532:65532" || !slices.Contains(config.Config.Env, "THEIRS=1") || !slices.Contains(config.Config.Env, "container=oci") {
+		t.Errorf("%s, user %s, environment %q", config.Architecture, config.Config.User, config.Config.Env)
+	}
+	if got := config.Config.Labels["org.opencontainers.image.base.name"]; got != base {
+		t.Errorf("the base is called %s", got)
+	}
+	content := mutate.Extract(built)
+	defer content.Close()
+	var entries []string
+	for files := tar.NewReader(content); ; {
+		h, err := files.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries = append(entries, strings.Trim(h.Name, "/"))
+	}
+	for _, want := range []string{"etc/theirs", "run/bulkhead", "var/lib/bulkhead", "ko-app/hello", licencesFolder + "go/LICENSE"} {
+		if !slices.Contains(entries, want) {
+			t.Errorf("no %s in %q", want, entries)
+		}
+	}
+	if slices.Contains(entries, rootsFile) {
+		t.Errorf("%s is ours, and not of the base", rootsFile)
+	}
+	made, err := readRelease(filepath.Join(root, "images", "dist"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if made.Base != base || len(made.Images[0].Platforms) != 2 {
+		t.Errorf("the release is on %q, for %v", made.Base, made.Images[0].Platforms)
 	}
 }
 
