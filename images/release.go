@@ -58,6 +58,19 @@ func (r release) reference(i releasedImage) (name.Digest, error) {
 	return name.NewDigest(r.Registry + "/" + i.Name + "@" + i.Digest.String())
 }
 
+// references are all images as an engine pulls them, by the variable under which compose.yaml asks for each.
+func (r release) references() (map[string]string, error) {
+	references := map[string]string{}
+	for _, image := range r.Images {
+		reference, err := r.reference(image)
+		if err != nil {
+			return nil, err
+		}
+		references[imageVariable(image.Name)] = reference.String()
+	}
+	return references, nil
+}
+
 // parts are the digests that one image stands for, with the name of each: the index itself is "index".
 func (i releasedImage) parts() map[string]v1.Hash {
 	parts := map[string]v1.Hash{"index": i.Digest}
@@ -157,7 +170,7 @@ func sums(dir string) ([]byte, error) {
 		switch {
 		case err != nil:
 			return err
-		case path == layoutFolder:
+		case path == layoutFolder && entry.IsDir():
 			return fs.SkipDir
 		case entry.IsDir() || path == sumsFile || path == sumsSignature:
 			return nil

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -237,10 +238,8 @@ func (r released) attach(t *testing.T, image string, tag name.Tag, on string, al
 // only keeps what is attached of some kinds.
 func only(kinds ...string) func(string, []byte) []byte {
 	return func(what string, blob []byte) []byte {
-		for _, kind := range kinds {
-			if kind == what {
-				return blob
-			}
+		if slices.Contains(kinds, what) {
+			return blob
 		}
 		return nil
 	}
@@ -402,6 +401,14 @@ func TestTamperedReleaseStartsNothing(t *testing.T) {
 		write(t, filepath.Join(dir, sumsFile), string(data))
 	}
 	type steps = []func(t *testing.T, dir string)
+	signAgain := func(key string) func(*testing.T, string) {
+		return func(t *testing.T, dir string) {
+			args := append([]string{"sign-blob", "--bundle", filepath.Join(dir, sumsSignature)}, signer{key: key}.flags()...)
+			if out, err := exec.CommandContext(t.Context(), realCosign(t), append(args, filepath.Join(dir, sumsFile))...).CombinedOutput(); err != nil {
+				t.Fatalf("cosign: %v: %s", err, out)
+			}
+		}
+	}
 	hello, plain := r.digest(t, "hello", "index").DigestStr(), r.digest(t, "plain", "index").DigestStr()
 	for _, test := range []struct {
 		what  string
@@ -412,14 +419,16 @@ func TestTamperedReleaseStartsNothing(t *testing.T) {
 		{"another lock", steps{inFile(lockFile, "1", "2"), sumAgain}},
 		{"another image", steps{inFile(imagesFile, hello, plain), sumAgain}},
 		{"a file more", steps{func(t *testing.T, dir string) { write(t, filepath.Join(dir, "compose.override.yaml"), "{}") }}},
+		{"a file in the layout's place", steps{func(t *testing.T, dir string) {
+			if err := os.RemoveAll(filepath.Join(dir, layoutFolder)); err != nil {
+				t.Fatal(err)
+			}
+			write(t, filepath.Join(dir, layoutFolder), "")
+		}}},
+		{"the compose file of something else, rightly signed", steps{inFile(composeFile, hello, strings.Replace(hello, "sha256:", "sha256:0", 1)[:len(hello)]), sumAgain, signAgain(r.private)}},
 		{"a file less", steps{func(t *testing.T, dir string) { remove(t, filepath.Join(dir, lockFile)) }}},
 		{"no signature", steps{func(t *testing.T, dir string) { remove(t, filepath.Join(dir, sumsSignature)) }}},
-		{"signed by another", steps{inFile(composeFile, hello, plain), sumAgain, func(t *testing.T, dir string) {
-			args := append([]string{"sign-blob", "--bundle", filepath.Join(dir, sumsSignature)}, signer{key: private}.flags()...)
-			if out, err := exec.CommandContext(t.Context(), realCosign(t), append(args, filepath.Join(dir, sumsFile))...).CombinedOutput(); err != nil {
-				t.Fatalf("cosign: %v: %s", err, out)
-			}
-		}}},
+		{"signed by another", steps{inFile(composeFile, "services:", "services: # mine"), sumAgain, signAgain(private)}},
 		{"an image whose signatures are gone", steps{func(t *testing.T, _ string) { r.strip(t, "plain") }}}, // from the registry, for good
 	} {
 		t.Run(test.what, func(t *testing.T) {

@@ -82,12 +82,17 @@ func (i *inspection) release(ctx context.Context, dir, env string) error {
 		return i.verdict() // nothing that the files say counts
 	}
 	r, err := readRelease(dir)
-	if err == nil && r.Registry == "" {
-		err = errors.New("it was not published")
-	}
 	if err != nil {
 		return err
 	}
+	if r.Registry == "" {
+		return errors.New("the release was not published")
+	}
+	compose, err := readBounded(filepath.Join(dir, composeFile))
+	if err != nil {
+		return err
+	}
+	i.report("compose", "every service runs an image of the release", checkCompose(compose, r))
 	var variables []variable
 	for _, image := range r.Images {
 		reference, err := r.reference(image)
