@@ -55,7 +55,7 @@ func findCosign(ctx context.Context, root string) (cosign, error) {
 func (c cosign) run(ctx context.Context, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, c.binary, args...)
 	var stdout, stderr bounded
-	cmd.Stdout, cmd.Stderr, cmd.Stdin = &stdout, &stderr, os.Stdin // for a password
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
 		return nil, &refusal{command: args[0], words: complaint(stderr.String()), err: err}
 	}

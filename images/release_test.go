@@ -462,4 +462,9 @@ func TestVersionIsOnce(t *testing.T) {
 	}
 	mustRun(t, root, "build", "--version", "v1.2.4")
 	mustRun(t, root, "publish", "--registry", where)
+	t.Setenv("COSIGN_PASSWORD", "") // restored afterwards
+	_ = os.Unsetenv("COSIGN_PASSWORD")
+	if _, err := runVerb(t, root, "sign", "--key", "cosign.key"); err == nil || !strings.Contains(err.Error(), "COSIGN_PASSWORD") {
+		t.Errorf("without a password to sign with: %v", err)
+	}
 }

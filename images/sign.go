@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
 )
@@ -26,6 +28,10 @@ func signVerb(flags *flag.FlagSet) func(context.Context, call) error {
 	return func(ctx context.Context, c call) error {
 		if len(c.args) > 0 {
 			return fmt.Errorf("%q: a release is signed as a whole", c.args)
+		}
+		// cosign would ask for it, some dozen times, where nobody sees the question.
+		if _, set := os.LookupEnv("COSIGN_PASSWORD"); *key != "" && !set && !strings.Contains(*key, "://") {
+			return errors.New("set COSIGN_PASSWORD to the password of the key; to nothing, if it has none")
 		}
 		dir := distOr(*dist, c.root)
 		r, err := readRelease(dir)
