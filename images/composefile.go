@@ -19,7 +19,10 @@ func pinCompose(compose []byte, r release) ([]byte, error) {
 		return nil, err
 	}
 	out := imageSetting.ReplaceAllStringFunc(string(compose), func(setting string) string {
-		return references[imageSetting.FindStringSubmatch(setting)[1]]
+		if reference, ok := references[imageSetting.FindStringSubmatch(setting)[1]]; ok {
+			return reference
+		}
+		return setting // for checkCompose to refuse
 	})
 	head := fmt.Sprintf("# Bulkhead %s, from %s at %s, with every image by digest. `make up RELEASE=DIR` verifies and starts it.\n#\n", r.Version, r.Source, r.Revision)
 	pinned := []byte(head + out)

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 )
 
 // rebuildVerb builds a release again: in a clone that holds nothing but its commit, with the program of that commit and
@@ -33,10 +35,13 @@ func rebuildVerb(flags *flag.FlagSet) func(context.Context, call) error {
 		}
 		differ := false
 		for n, image := range released.Images {
-			for part, digest := range image.parts() {
-				same := n < len(rebuilt.Images) && rebuilt.Images[n].Name == image.Name && rebuilt.Images[n].parts()[part] == digest
-				differ = differ || !same
-				fmt.Fprintf(c.stdout, "%-7s %s %s %s\n", map[bool]string{true: "same", false: "DIFFERS"}[same], image.Name, part, digest)
+			parts := image.parts()
+			for _, part := range slices.Sorted(maps.Keys(parts)) {
+				verdict := "same"
+				if n >= len(rebuilt.Images) || rebuilt.Images[n].Name != image.Name || rebuilt.Images[n].parts()[part] != parts[part] {
+					verdict, differ = "DIFFERS", true
+				}
+				fmt.Fprintf(c.stdout, "%-7s %s %s %s\n", verdict, image.Name, part, parts[part])
 			}
 		}
 		if differ || len(rebuilt.Images) != len(released.Images) {

@@ -181,6 +181,30 @@ func checkReleaseFiles(t *testing.T, r released) {
 	}
 }
 
+// TestComposeRefusals is what no release starts.
+func TestComposeRefusals(t *testing.T) {
+	digest, err := v1.NewHash("sha256:" + strings.Repeat("0", 64))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := release{Registry: "ghcr.io/bulkhead-mcp/bulkhead", Images: []releasedImage{{Name: "door", Digest: digest}}}
+	for what, compose := range map[string]string{
+		"an image by tag":          "services: {evil: {image: \"docker.io/evil:latest\"}}",
+		"one that is not released": "services: {evil: {image: \"${BULKHEAD_EVIL_IMAGE:?run make images}\"}}",
+		"a default":                "services: {evil: {image: \"${EVIL:-evil}\"}}",
+		"one that is built":        "services: {door: {image: \"${BULKHEAD_DOOR_IMAGE:?}\", build: .}}",
+		"no image":                 "services: {evil: {command: [evil]}}",
+		"not YAML":                 "services: [",
+	} {
+		if out, err := pinCompose([]byte(compose), r); err == nil {
+			t.Errorf("%s: taken as %s", what, out)
+		}
+	}
+	if _, err := pinCompose([]byte("services: {door: {image: \"${BULKHEAD_DOOR_IMAGE:?}\"}}"), r); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestReleasedImage looks at what a registry has of a release.
 func TestReleasedImage(t *testing.T) {
 	root := releaseRepo(t)
