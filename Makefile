@@ -13,13 +13,17 @@ export BULKHEAD_POLICY := $(call setting,BULKHEAD_POLICY,./agents/policy.yaml)
 export BULKHEAD_LOCK := $(call setting,BULKHEAD_LOCK,./agents/tools.lock.json)
 export BULKHEAD_WORKSPACE := $(call setting,BULKHEAD_WORKSPACE,./agents/workspace)
 export EGRESS_POLICY := $(call setting,EGRESS_POLICY,./servers/egress/policy.yaml)
+export RELEASE VERIFY_KEY
+
+# The toolchain of a release: another one makes other bits of the same source.
+pinned-go = $(shell sed -n 's/^toolchain //p' go.mod)
 
 .PHONY: help
 help: ## list the verbs
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 .PHONY: up
-up: needs-engine images ## build the images, make the secrets, start the bundle, and say how to reach it
+up: needs-engine $(if $(RELEASE),secrets,images) ## start the bundle: built from here, or RELEASE=DIR [VERIFY_KEY=FILE], verified and by digest
 	@scripts/up
 	@scripts/endpoint
 
@@ -34,6 +38,18 @@ demo: ## show the running bundle at work, without internet and without a model
 .PHONY: images
 images: needs-engine secrets ## build every image into the engine, and tell compose their ids in .env
 	@cd images && go run . load
+
+.PHONY: release
+release: export GOTOOLCHAIN = $(pinned-go)
+release: ## make a release of this commit: REGISTRY=… [VERSION=…] [BASE=REF@DIGEST] [COSIGN_KEY=…]; without a key, by the workflow's identity
+	@: $(or $(REGISTRY),$(error say where the images go: make release REGISTRY=ghcr.io/somebody/bulkhead))
+	@scripts/images build $(if $(VERSION),--version "$(VERSION)") $(if $(BASE),--base "$(BASE)")
+	@scripts/images publish --registry "$(REGISTRY)"
+	@scripts/images sign $(if $(COSIGN_KEY),--key "$(COSIGN_KEY)")
+
+.PHONY: verify-release
+verify-release: ## rebuild RELEASE (default images/dist) from its commit, and compare every digest
+	@scripts/images rebuild $(if $(RELEASE),--release "$(RELEASE)")
 
 .PHONY: secrets
 secrets: ## make the tokens that are missing

@@ -2,6 +2,8 @@ module github.com/bulkhead-mcp/bulkhead
 
 go 1.26.0
 
+toolchain go1.26.8
+
 require (
 	cel.dev/cel-go v0.32.0
 	github.com/go-json-experiment/json v1.27.2

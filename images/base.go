@@ -11,11 +11,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
 
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/crypto/x509roots/fallback/bundle"
@@ -28,9 +30,6 @@ const (
 	zonesFile = "usr/share/zoneinfo.zip"
 )
 
-// epoch is the one time that an image bears, so that when it was built leaves no trace in it.
-func epoch() v1.Time { return v1.Time{Time: time.Unix(0, 0).UTC()} }
-
 // file is an entry of the base layer; a path that ends in a slash is a folder.
 type file struct {
 	path  string
@@ -42,18 +41,25 @@ type file struct {
 // baseFiles is all that an image holds beside the server, parents first. There is no shell, no loader and no /tmp, and a
 // server can write to two folders; with a read-only root, to what is mounted there.
 func baseFiles(roots, zones []byte) []file {
-	return []file{
+	files := []file{
 		{path: "etc/", mode: 0o555},
 		{path: "etc/group", mode: 0o444, data: fmt.Appendf(nil, "nonroot:x:%d:\n", nonroot)},
 		{path: "etc/passwd", mode: 0o444, data: fmt.Appendf(nil, "nonroot:x:%d:%[1]d:nonroot:/nonexistent:/sbin/nologin\n", nonroot)},
 		{path: "etc/ssl/", mode: 0o555},
 		{path: "etc/ssl/certs/", mode: 0o555},
 		{path: rootsFile, mode: 0o444, data: roots},
-		{path: "run/", mode: 0o555},
-		{path: "run/bulkhead/", mode: 0o750, owner: nonroot},
 		{path: "usr/", mode: 0o555},
 		{path: "usr/share/", mode: 0o555},
 		{path: zonesFile, mode: 0o444, data: zones},
+	}
+	return append(files, writableFolders()...)
+}
+
+// writableFolders are those that a server owns, and those above them.
+func writableFolders() []file {
+	return []file{
+		{path: "run/", mode: 0o555},
+		{path: "run/bulkhead/", mode: 0o750, owner: nonroot},
 		{path: "var/", mode: 0o555},
 		{path: "var/lib/", mode: 0o555},
 		{path: "var/lib/bulkhead/", mode: 0o750, owner: nonroot},
@@ -74,15 +80,24 @@ func caRoots() []byte {
 
 // timeZones is the time zone database that comes with the Go toolchain, as the one zip that package time reads.
 func timeZones(ctx context.Context) ([]byte, error) {
-	goroot, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
+	goroot, err := goRoot(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("asking go for GOROOT: %w", err)
+		return nil, err
 	}
-	zones, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(goroot)), "lib", "time", "zoneinfo.zip"))
+	zones, err := os.ReadFile(filepath.Join(goroot, "lib", "time", "zoneinfo.zip"))
 	if err != nil {
 		return nil, fmt.Errorf("this Go comes without time zones, use one from go.dev: %w", err)
 	}
 	return zones, nil
+}
+
+// goRoot is the folder of the Go toolchain that compiles.
+func goRoot(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
+	if err != nil {
+		return "", fmt.Errorf("asking go for GOROOT: %w", err)
+	}
+	return strings.TrimSpace(string(out)), nil
 }
 
 // writeTar writes files as a layer, in which the order, the times and the owners are ours and not the machine's.
@@ -111,48 +126,124 @@ func writeTar(w io.Writer, files []file) error {
 	return out.Close()
 }
 
-// baseImage is the image for platform that every server is put on.
-func baseImage(platform v1.Platform, files []file) (v1.Image, error) {
+// newLayer is files as a layer.
+func newLayer(files []file) (v1.Layer, error) {
 	var layer bytes.Buffer
 	if err := writeTar(&layer, files); err != nil {
 		return nil, err
 	}
 	open := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(layer.Bytes())), nil }
-	base, err := tarball.LayerFromOpener(open, tarball.WithCompressedCaching, tarball.WithMediaType(types.OCILayer))
-	if err != nil {
-		return nil, err
-	}
-	image := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
-	image, err = mutate.Append(image, mutate.Addendum{
-		Layer:   base,
-		History: v1.History{Created: epoch(), CreatedBy: "images", Comment: "users, CA roots, time zones, folders to write to"},
-	})
-	if err != nil {
-		return nil, err
-	}
-	config, err := image.ConfigFile()
-	if err != nil {
-		return nil, err
-	}
-	config = config.DeepCopy()
-	config.OS, config.Architecture, config.Variant = platform.OS, platform.Architecture, platform.Variant
-	config.Created = epoch()
-	config.Config.User = fmt.Sprintf("%d:%[1]d", nonroot)
-	config.Config.Env = []string{
-		"container=oci", // systemd's container interface: tells a server that it is in a container
-		"SSL_CERT_FILE=/" + rootsFile,
-		"ZONEINFO=/" + zonesFile,
-	}
-	return mutate.ConfigFile(image, config)
+	return tarball.LayerFromOpener(open, tarball.WithCompressedCaching, tarball.WithMediaType(types.OCILayer))
 }
 
-// withPort declares the port that an MCP server listens on when it is run without arguments.
-func withPort(base v1.Image) (v1.Image, error) {
-	config, err := base.ConfigFile()
+// base is what servers are put on: an index with an image for each platform, and the name that it goes by.
+type base struct {
+	name  name.Reference
+	index v1.ImageIndex
+	own   bool // ours, with everything that a server needs
+}
+
+// ownBase assembles the base of this file, for platforms.
+func ownBase(ctx context.Context, platforms []v1.Platform) (base, error) {
+	zones, err := timeZones(ctx)
+	if err != nil {
+		return base{}, err
+	}
+	layer, err := newLayer(baseFiles(caRoots(), zones))
+	if err != nil {
+		return base{}, err
+	}
+	baseName, err := name.NewTag(localDomain + "/base")
+	if err != nil {
+		return base{}, err
+	}
+	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+	for _, platform := range platforms {
+		image := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
+		image, err := mutate.Append(image, mutate.Addendum{
+			Layer:   layer,
+			History: v1.History{Created: epoch(), CreatedBy: "images", Comment: "users, CA roots, time zones, folders to write to"},
+		})
+		if err != nil {
+			return base{}, err
+		}
+		config, err := image.ConfigFile()
+		if err != nil {
+			return base{}, err
+		}
+		config = config.DeepCopy()
+		config.OS, config.Architecture, config.Variant = platform.OS, platform.Architecture, platform.Variant
+		config.Created = epoch()
+		config.Config.Env = []string{"SSL_CERT_FILE=/" + rootsFile, "ZONEINFO=/" + zonesFile}
+		if image, err = mutate.ConfigFile(image, config); err != nil {
+			return base{}, err
+		}
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: image, Descriptor: v1.Descriptor{Platform: &platform}})
+	}
+	return base{name: baseName, index: index, own: true}, nil
+}
+
+// pulledBase is somebody else's base, at a registry. It is named by digest: what a tag means may change tomorrow.
+func pulledBase(ctx context.Context, reference string) (base, error) {
+	digest, err := name.NewDigest(reference, name.StrictValidation)
+	if err != nil {
+		return base{}, fmt.Errorf("the base %q: want REGISTRY/NAME@sha256:DIGEST: %w", reference, err)
+	}
+	index, err := remote.Index(digest, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain))
+	if err != nil {
+		return base{}, fmt.Errorf("the base %s, which must be an index of images: %w", reference, err)
+	}
+	return base{name: digest, index: index}, nil
+}
+
+// extended is a base under its own digest whose images have more in them: ko records the digest that others know, and
+// puts the server on the rest too.
+type extended struct {
+	under
+	extend func(v1.Image) (v1.Image, error)
+}
+
+// under is the index below, by a name that no method of it has.
+type under = v1.ImageIndex
+
+func (e extended) Image(digest v1.Hash) (v1.Image, error) {
+	image, err := e.under.Image(digest)
 	if err != nil {
 		return nil, err
 	}
-	config = config.DeepCopy()
-	config.Config.ExposedPorts = map[string]struct{}{"4000/tcp": {}}
-	return mutate.ConfigFile(base, config)
+	return e.extend(image)
+}
+
+// forServer is the base with what the server s needs and it does not have.
+func (b base) forServer(s server, licences []file) (v1.ImageIndex, error) {
+	added, comment := licences, "licences"
+	if !b.own {
+		added, comment = append(writableFolders(), licences...), "folders to write to, licences"
+	}
+	layer, err := newLayer(added)
+	if err != nil {
+		return nil, err
+	}
+	extend := func(image v1.Image) (v1.Image, error) {
+		image, err := mutate.Append(image, mutate.Addendum{
+			Layer:   layer,
+			History: v1.History{Created: epoch(), CreatedBy: "images", Comment: comment},
+		})
+		if err != nil {
+			return nil, err
+		}
+		config, err := image.ConfigFile()
+		if err != nil {
+			return nil, err
+		}
+		config = config.DeepCopy()
+		config.Config.User = fmt.Sprintf("%d:%[1]d", nonroot)
+		// systemd's container interface: tells a server that it is in a container
+		config.Config.Env = append([]string{"container=oci"}, config.Config.Env...)
+		if s.mcp {
+			config.Config.ExposedPorts = map[string]struct{}{"4000/tcp": {}} // where it listens when run without arguments
+		}
+		return mutate.ConfigFile(image, config)
+	}
+	return extended{under: b.index, extend: extend}, nil
 }

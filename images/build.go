@@ -2,246 +2,183 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
-	gobuild "go/build"
-	"maps"
 	"os"
-	"path"
 	"path/filepath"
-	"regexp"
-	"runtime"
-	"slices"
-	"strings"
 
-	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/ko/pkg/build"
-	"golang.org/x/mod/modfile"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/sigstore/cosign/v3/pkg/oci"
 )
 
-const (
-	module       = "github.com/bulkhead-mcp/bulkhead"
-	runtimeOf    = module + "/servers/internal/mcpserver" // what imports it is an MCP server
-	versionOf    = module + "/servers/internal/version.version"
-	localVersion = "dev"
+// titleOf is the annotation by which publish finds an image in the layout.
+const titleOf = "org.opencontainers.image.ref.name"
 
-	// localDomain names images that exist in this machine's engine only: no registry can answer for it.
-	localDomain = "bulkhead.local"
-)
-
-// server is a folder that becomes an image.
-type server struct {
-	name       string
-	importPath string
-	summary    string // the first sentence of its package comment
-	mcp        bool   // speaks MCP, so it has a port
-	test       bool   // a fake or a probe of servers/e2e: never released
+// releasePlatforms are those that every released image is for.
+func releasePlatforms() []v1.Platform {
+	return []v1.Platform{{OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "arm64"}}
 }
 
-// image is a server's image; its id is the digest of its configuration.
-type image struct {
-	v1.Image
-	name string
-	id   string
+// distFlag is the folder of the release that is being made.
+func distFlag(flags *flag.FlagSet) *string {
+	return flags.String("dist", "", "the `folder` of the release (default images/dist)")
 }
 
-// variable is the name under which compose.yaml asks for the image's id.
-func (i image) variable() string {
-	return "BULKHEAD_" + strings.ToUpper(strings.ReplaceAll(i.name, "-", "_")) + "_IMAGE"
-}
-
-// hostPrograms are those of servers/e2e that are no containers: `make demo` and `make prove` run them beside the engine.
-func hostPrograms() []string { return []string{"servers/e2e/demo", "servers/e2e/prove"} }
-
-// findRoot is the folder of the repository: the nearest one upwards whose go.mod is the main module's.
-func findRoot() (string, error) {
-	start, err := os.Getwd()
-	if err != nil {
-		return "", err
+// distOr is the folder dist, or the default below root.
+func distOr(dist, root string) string {
+	if dist != "" {
+		return dist
 	}
-	for dir := start; ; dir = filepath.Dir(dir) {
-		data, err := os.ReadFile(filepath.Join(dir, "go.mod"))
-		if err == nil && modfile.ModulePath(data) == module {
-			return dir, nil
-		}
-		if dir == filepath.Dir(dir) {
-			return "", fmt.Errorf("%s is not inside a checkout of %s", start, module)
-		}
-	}
+	return filepath.Join(root, "images", "dist")
 }
 
-// findServers lists every folder of servers/ and servers/e2e/ that holds a program, by name: a new server is a new folder.
-func findServers(root string) ([]server, error) {
-	var found []server
-	for _, dir := range []string{"servers", "servers/e2e"} {
-		entries, err := os.ReadDir(filepath.Join(root, dir))
-		if errors.Is(err, os.ErrNotExist) {
-			continue
+// buildVerb builds every server for every platform into the folder of a release, and prints the digests.
+func buildVerb(flags *flag.FlagSet) func(context.Context, call) error {
+	version := flags.String("version", "", "the `version`, which is also the tag (default: what git describes the commit by)")
+	baseName := flags.String("base", "", "somebody else's base image, as `REF@DIGEST`")
+	dist := distFlag(flags)
+	return func(ctx context.Context, c call) error {
+		if len(c.args) > 0 {
+			return fmt.Errorf("%q: a release has every image", c.args)
 		}
+		made, err := buildRelease(ctx, c.root, distOr(*dist, c.root), *version, *baseName)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		for _, entry := range entries {
-			folder := path.Join(dir, entry.Name())
-			if !entry.IsDir() || slices.Contains(hostPrograms(), folder) {
-				continue
-			}
-			s, ok, err := readServer(root, folder)
-			if err != nil {
-				return nil, err
-			}
-			if ok {
-				found = append(found, s)
-			}
+		for _, image := range made.Images {
+			fmt.Fprintf(c.stdout, "%s %s\n", image.Name, image.Digest)
 		}
+		return nil
 	}
-	slices.SortFunc(found, func(a, b server) int { return strings.Compare(a.name, b.name) })
-	for i := range len(found) - 1 {
-		if found[i].name == found[i+1].name {
-			return nil, fmt.Errorf("%s and %s would have one name: rename one", found[i].importPath, found[i+1].importPath)
-		}
-	}
-	return found, nil
 }
 
-// readServer reads what the folder's Go files say of themselves; ok is false where they are no program.
-func readServer(root, dir string) (s server, ok bool, err error) {
-	linux := gobuild.Default
-	linux.GOOS, linux.CgoEnabled = "linux", false
-	pkg, err := linux.ImportDir(filepath.Join(root, dir), 0)
-	if _, none := errors.AsType[*gobuild.NoGoError](err); none {
-		return server{}, false, nil
-	}
+// buildRelease builds the commit that is checked out below root into the folder dist, in the place of what was there.
+func buildRelease(ctx context.Context, root, dist, version, baseName string) (release, error) {
+	source, err := readCommit(ctx, root)
 	if err != nil {
-		return server{}, false, fmt.Errorf("reading %s: %w", dir, err)
+		return release{}, err
 	}
-	if !pkg.IsCommand() {
-		return server{}, false, nil
-	}
-	if pkg.Doc == "" {
-		return server{}, false, fmt.Errorf("%s has no package comment: its first sentence describes the image", dir)
-	}
-	return server{
-		name:       path.Base(dir),
-		importPath: path.Join(module, dir),
-		summary:    pkg.Doc,
-		mcp:        slices.Contains(pkg.Imports, runtimeOf),
-		test:       path.Base(path.Dir(dir)) == "e2e",
-	}, true, nil
-}
-
-// choose is the servers that names tells; without names, every server, and with test also those of servers/e2e.
-func choose(all []server, names []string, test bool) ([]server, error) {
-	if len(names) == 0 {
-		return slices.DeleteFunc(slices.Clone(all), func(s server) bool { return s.test && !test }), nil
-	}
-	var chosen []server
-	for _, name := range names {
-		i := slices.IndexFunc(all, func(s server) bool { return s.name == name })
-		if i < 0 {
-			return nil, fmt.Errorf("no folder servers/%s with a program in it", name)
+	if version == "" {
+		if version, err = describeCommit(ctx, root); err != nil {
+			return release{}, err
 		}
-		chosen = append(chosen, all[i])
 	}
-	return chosen, nil
-}
+	if err := checkVersion(version); err != nil {
+		return release{}, err
+	}
+	toolchain, err := pinnedGo(root)
+	if err != nil {
+		return release{}, err
+	}
+	if err := usesGo(ctx, root, toolchain); err != nil {
+		return release{}, err
+	}
+	servers, err := findServers(root)
+	if err != nil {
+		return release{}, err
+	}
+	if servers, err = choose(servers, nil, false); err != nil {
+		return release{}, err
+	}
+	put := recipe{root: root, version: version, platforms: releasePlatforms(), commit: source}
+	if baseName == "" {
+		put.base, err = ownBase(ctx, put.platforms)
+	} else {
+		put.base, err = pulledBase(ctx, baseName)
+	}
+	if err != nil {
+		return release{}, err
+	}
 
-// buildAll builds the servers' images for this machine's platform.
-func buildAll(ctx context.Context, root, version string, servers []server) ([]image, error) {
-	if !regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}$`).MatchString(version) {
-		return nil, fmt.Errorf("version %q: want at most 64 letters, digits, dots, pluses, dashes and underscores", version)
+	if err := clearRelease(dist); err != nil {
+		return release{}, err
 	}
-	zones, err := timeZones(ctx)
+	out, err := layout.Write(filepath.Join(dist, layoutFolder), empty.Index)
 	if err != nil {
-		return nil, err
+		return release{}, err
 	}
-	platform := v1.Platform{OS: "linux", Architecture: runtime.GOARCH}
-	base, err := baseImage(platform, baseFiles(caRoots(), zones))
-	if err != nil {
-		return nil, fmt.Errorf("making the base image: %w", err)
-	}
-	// One after the other: a build uses every core by itself, and two side by side compile the packages that they share twice.
-	var images []image
+	made := release{Version: version, Source: sourceURL, Revision: source.revision, Go: toolchain, Base: baseName}
 	for _, s := range servers {
-		built, err := buildOne(ctx, root, version, base, platform, s)
+		result, err := put.build(ctx, s)
 		if err != nil {
-			return nil, fmt.Errorf("building the image of %s: %w", s.name, err)
+			return release{}, err
 		}
-		images = append(images, built)
-	}
-	return images, nil
-}
-
-// buildOne compiles a server and puts it on the base, as /ko-app/NAME.
-func buildOne(ctx context.Context, root, version string, base v1.Image, platform v1.Platform, s server) (image, error) {
-	if s.mcp {
-		var err error
-		if base, err = withPort(base); err != nil {
-			return image{}, err
+		index, ok := result.(oci.SignedImageIndex)
+		if !ok {
+			return release{}, fmt.Errorf("ko returned a %T for two platforms, not an index: does the base %s have them all?", result, put.base.name)
 		}
+		if err := out.AppendIndex(index, layout.WithAnnotations(map[string]string{titleOf: s.name})); err != nil {
+			return release{}, err
+		}
+		image, err := writeStatements(dist, made, s, index)
+		if err != nil {
+			return release{}, fmt.Errorf("what is to be attested of %s: %w", s.name, err)
+		}
+		made.Images = append(made.Images, image)
 	}
-	baseName, err := name.NewTag(localDomain + "/base")
-	if err != nil {
-		return image{}, err
-	}
-	options := []build.Option{
-		build.WithBaseImages(func(context.Context, string) (name.Reference, build.Result, error) { return baseName, base, nil }),
-		build.WithPlatforms(platform.String()),
-		build.WithCreationTime(epoch()),
-		build.WithKoDataCreationTime(epoch()),
-		build.WithTrimpath(true),
-		build.WithDefaultFlags([]string{"-buildvcs=false"}),
-		build.WithDefaultLdflags([]string{"-s", "-w", "-buildid=", "-X", versionOf + "=" + version}),
-		build.WithDefaultEnv(goEnvironment(platform)),
-		build.WithDisabledSBOM(),
-	}
-	described := describe(s, version)
-	for _, key := range slices.Sorted(maps.Keys(described)) {
-		options = append(options, build.WithLabel(key, described[key]), build.WithAnnotation(key, described[key]))
-	}
-	builder, err := build.NewGo(ctx, root, options...)
-	if err != nil {
-		return image{}, err
-	}
-	result, err := builder.Build(ctx, build.StrictScheme+s.importPath)
-	if err != nil {
-		return image{}, err
-	}
-	built, ok := result.(v1.Image)
-	if !ok {
-		return image{}, fmt.Errorf("ko returned a %T, not an image", result)
-	}
-	id, err := built.ConfigName()
-	if err != nil {
-		return image{}, err
-	}
-	return image{Image: built, name: s.name, id: id.String()}, nil
+	return made, made.write(dist)
 }
 
-// goEnvironment pins what the caller's environment could otherwise change in a binary.
-func goEnvironment(platform v1.Platform) []string {
-	return []string{
-		"CGO_ENABLED=0",
-		"GOOS=" + platform.OS,
-		"GOARCH=" + platform.Architecture,
-		"GOAMD64=v1",
-		"GOARM64=v8.0",
-		"GOEXPERIMENT=",
-		"GOFIPS140=off",
-		"GOFLAGS=-mod=readonly",
-		"GOWORK=off",
+// clearRelease takes away the release that was in dist. Another folder is not ours to clear.
+func clearRelease(dist string) error {
+	entries, err := os.ReadDir(dist)
+	if errors.Is(err, os.ErrNotExist) || err == nil && len(entries) == 0 {
+		return os.MkdirAll(dist, 0o755) //nolint:gosec // a release is public
 	}
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(dist, layoutFolder, "oci-layout")); err != nil {
+		return fmt.Errorf("%s is not empty, and holds no release that a new one could replace: %w", dist, err)
+	}
+	return os.RemoveAll(dist)
 }
 
-// describe is what the image says about itself, as labels and annotations, in the words of the OCI image specification.
-// The revision is no part of it: a local image's id tells what is in it, and must not change with a commit that is not.
-func describe(s server, version string) map[string]string {
-	return map[string]string{
-		"org.opencontainers.image.title":       "Bulkhead " + s.name,
-		"org.opencontainers.image.description": s.summary,
-		"org.opencontainers.image.source":      "https://" + module,
-		"org.opencontainers.image.licenses":    "Apache-2.0",
-		"org.opencontainers.image.version":     version,
+// writeStatements writes what will be attested of a server's index and of the images in it, and returns their digests.
+func writeStatements(dist string, r release, s server, index oci.SignedImageIndex) (releasedImage, error) {
+	digest, err := index.Digest()
+	if err != nil {
+		return releasedImage{}, err
 	}
+	image := releasedImage{Name: s.name, Digest: digest, Platforms: map[string]v1.Hash{}}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return releasedImage{}, err
+	}
+	if err := writeSBOM(dist, s.name, "index", index); err != nil {
+		return releasedImage{}, err
+	}
+	for _, part := range manifest.Manifests {
+		single, err := index.SignedImage(part.Digest)
+		if err != nil {
+			return releasedImage{}, err
+		}
+		platform := part.Platform.String()
+		if err := writeSBOM(dist, s.name, platform, single); err != nil {
+			return releasedImage{}, err
+		}
+		image.Platforms[platform] = part.Digest
+	}
+	predicate, err := json.MarshalIndent(provenanceOf(r, s.name), "", "  ")
+	if err != nil {
+		return releasedImage{}, err
+	}
+	return image, writeFile(filepath.Join(dist, provenanceFile(s.name)), append(predicate, '\n'))
+}
+
+// writeSBOM writes the SBOM that ko has made for a part of an image.
+func writeSBOM(dist, image, part string, of oci.SignedEntity) error {
+	attached, err := of.Attachment("sbom")
+	if err != nil {
+		return fmt.Errorf("the SBOM of %s: %w", part, err)
+	}
+	sbom, err := attached.Payload()
+	if err != nil {
+		return fmt.Errorf("the SBOM of %s: %w", part, err)
+	}
+	return writeFile(filepath.Join(dist, sbomFile(image, part)), sbom)
 }

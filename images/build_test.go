@@ -1,22 +1,19 @@
 package main
 
 import (
-	"archive/tar"
 	"bytes"
-	"errors"
 	"io"
 	"log"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
 )
 
 // asProgram tells the test binary to be the program, so that tests can run it in another folder, umask and environment.
@@ -31,37 +28,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// newRepo is a checkout in a folder of its own: two servers, one of which speaks MCP, a probe, and packages that are neither.
-func newRepo(t *testing.T) string {
-	t.Helper()
-	root := t.TempDir()
-	if err := os.CopyFS(root, os.DirFS("testdata/repo")); err != nil {
-		t.Fatal(err)
-	}
-	return root
-}
-
-func write(t *testing.T, name, text string) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func buildNamed(t *testing.T, root, version, name string) image {
 	t.Helper()
-	all, err := findServers(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	chosen, err := choose(all, []string{name}, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	images, err := buildAll(t.Context(), root, version, chosen)
+	images, err := buildLocal(t.Context(), root, version, []string{name}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,6 +52,7 @@ func TestConfiguration(t *testing.T) {
 			"org.opencontainers.image.source":      "https://github.com/bulkhead-mcp/bulkhead",
 			"org.opencontainers.image.licenses":    "Apache-2.0",
 			"org.opencontainers.image.version":     "v1.2.3",
+			"org.opencontainers.image.base.name":   "bulkhead.local/base:latest",
 		}
 		want := v1.Config{
 			User:         "65532:65532",
@@ -115,7 +85,7 @@ func TestConfiguration(t *testing.T) {
 	}
 }
 
-// TestFileSystem looks at what a container of the image would see: the base, what ko adds to it, and nothing else.
+// TestFileSystem looks at what a container of the image would see: the base, what belongs to the server, and nothing else.
 func TestFileSystem(t *testing.T) {
 	built := buildNamed(t, newRepo(t), localVersion, "hello")
 	layers, err := built.Layers()
@@ -130,7 +100,26 @@ func TestFileSystem(t *testing.T) {
 		}
 		added = append(added, listing(t, content)...)
 	}
+	for i, line := range added {
+		added[i] = regexp.MustCompile(`@[^/]+/`).ReplaceAllString(line, "@VERSION/")
+	}
 	want := []string{
+		"dr-xr-xr-x 0:0 usr/",
+		"dr-xr-xr-x 0:0 usr/share/",
+		"dr-xr-xr-x 0:0 usr/share/licenses/",
+		"dr-xr-xr-x 0:0 usr/share/licenses/github.com/",
+		"dr-xr-xr-x 0:0 usr/share/licenses/github.com/bulkhead-mcp/",
+		"dr-xr-xr-x 0:0 usr/share/licenses/github.com/bulkhead-mcp/bulkhead/",
+		"-r--r--r-- 0:0 usr/share/licenses/github.com/bulkhead-mcp/bulkhead/LICENSE",
+		"dr-xr-xr-x 0:0 usr/share/licenses/go/",
+		"-r--r--r-- 0:0 usr/share/licenses/go/LICENSE",
+		"-r--r--r-- 0:0 usr/share/licenses/go/PATENTS",
+		"dr-xr-xr-x 0:0 usr/share/licenses/golang.org/",
+		"dr-xr-xr-x 0:0 usr/share/licenses/golang.org/x/",
+		"dr-xr-xr-x 0:0 usr/share/licenses/golang.org/x/crypto/",
+		"dr-xr-xr-x 0:0 usr/share/licenses/golang.org/x/crypto/x509roots/",
+		"dr-xr-xr-x 0:0 usr/share/licenses/golang.org/x/crypto/x509roots/fallback@VERSION/",
+		"-r--r--r-- 0:0 usr/share/licenses/golang.org/x/crypto/x509roots/fallback@VERSION/LICENSE",
 		"dr-xr-xr-x 0:0 /var",
 		"dr-xr-xr-x 0:0 /var/run",
 		"dr-xr-xr-x 0:0 /var/run/ko",
@@ -140,36 +129,7 @@ func TestFileSystem(t *testing.T) {
 	if diff := cmp.Diff(want, added); diff != "" {
 		t.Errorf("entries over the base (-want +got):\n%s", diff)
 	}
-
-	flat := mutate.Extract(built)
-	defer flat.Close()
-	var writable []string
-	for entries := tar.NewReader(flat); ; {
-		h, err := entries.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeDir {
-			t.Errorf("%s is of type %q: want files and folders only", h.Name, h.Typeflag)
-		}
-		mode := h.FileInfo().Mode()
-		if mode&(os.ModeSetuid|os.ModeSetgid|os.ModeSticky) != 0 {
-			t.Errorf("%s has mode %s", h.Name, mode)
-		}
-		if h.Uid == nonroot || h.Gid == nonroot || mode&0o002 != 0 {
-			writable = append(writable, h.Name)
-		}
-		if mode.IsRegular() && mode&0o111 != 0 && h.Name != "/ko-app/hello" {
-			t.Errorf("%s can be executed", h.Name)
-		}
-	}
-	slices.Sort(writable)
-	if diff := cmp.Diff([]string{"run/bulkhead", "var/lib/bulkhead"}, writable); diff != "" {
-		t.Errorf("what a server can write to (-want +got):\n%s", diff)
-	}
+	checkContent(t, built, "hello")
 }
 
 // TestSameID runs the program twice as two people would: other folders, umasks, time zones, homes and habits.
@@ -189,13 +149,11 @@ func TestSameID(t *testing.T) {
 		}
 		return string(out)
 	}
-	elsewhere := filepath.Join(newRepo(t), "a", "deeper folder")
-	if err := os.CopyFS(elsewhere, os.DirFS("testdata/repo")); err != nil {
-		t.Fatal(err)
-	}
+	elsewhere := filepath.Join(t.TempDir(), "a", "deeper folder")
+	fillRepo(t, elsewhere)
 	one := ids(newRepo(t), "022", "TZ=UTC")
 	two := ids(elsewhere, "077", "TZ=Pacific/Chatham", "TMPDIR="+t.TempDir(),
-		"GOFLAGS=-buildvcs=false -tags=other", "GOAMD64=v3", "GOARM64=v9.0", "CGO_ENABLED=1", "SOURCE_DATE_EPOCH=315532800", "USER=somebody")
+		"GOFLAGS=-buildvcs=false -tags=other", "GOAMD64=v3", "GOARM64=v9.0", "CGO_ENABLED=1", "GOOS=darwin", "GOARCH=arm", "SOURCE_DATE_EPOCH=315532800", "USER=somebody")
 	if diff := cmp.Diff(one, two); diff != "" {
 		t.Errorf("ids differ between two folders (-one +two):\n%s", diff)
 	}
@@ -289,17 +247,13 @@ func TestRefusals(t *testing.T) {
 	t.Run("does not compile", func(t *testing.T) {
 		root := newRepo(t)
 		write(t, filepath.Join(root, "servers/plain/main.go"), "// Plain is broken.\npackage main\n\nfunc main() { undefined() }\n")
-		all, err := findServers(root)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := buildAll(t.Context(), root, localVersion, all); err == nil || !strings.Contains(err.Error(), "undefined") {
+		if _, err := buildLocal(t.Context(), root, localVersion, nil, false); err == nil || !strings.Contains(err.Error(), "undefined") {
 			t.Errorf("got %v, want the compiler's words", err)
 		}
 	})
 	t.Run("version", func(t *testing.T) {
 		for _, version := range []string{"", "-v", "a b", "{{.Env}}", strings.Repeat("a", 65)} {
-			if _, err := buildAll(t.Context(), newRepo(t), version, nil); err == nil {
+			if _, err := buildLocal(t.Context(), newRepo(t), version, nil, false); err == nil {
 				t.Errorf("version %q was taken", version)
 			}
 		}

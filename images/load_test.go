@@ -120,19 +120,10 @@ func (e *fakeEngine) inspect(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// loadRepo runs the verb load in the checkout.
-func loadRepo(t *testing.T, root string, args ...string) (string, error) {
-	t.Helper()
-	t.Chdir(root)
-	var out bytes.Buffer
-	err := run(t.Context(), append([]string{"load"}, args...), &out, t.Output())
-	return out.String(), err
-}
-
 func TestLoad(t *testing.T) {
 	engine, root := newFakeEngine(t), newRepo(t)
 	write(t, filepath.Join(root, ".env"), "EGRESS_POLICY=mine.yaml\nBULKHEAD_HELLO_IMAGE=sha256:old\n")
-	printed, err := loadRepo(t, root)
+	printed, err := runVerb(t, root, "load")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +143,7 @@ func TestLoad(t *testing.T) {
 	if engine.loads != 2 {
 		t.Errorf("%d loads, want 2", engine.loads)
 	}
-	if _, err := loadRepo(t, root, "--env", "other.env"); err != nil {
+	if _, err := runVerb(t, root, "load", "--env", "other.env"); err != nil {
 		t.Fatal(err)
 	}
 	if engine.loads != 2 {
@@ -168,7 +159,7 @@ func TestLoadOtherID(t *testing.T) {
 	engine, root := newFakeEngine(t), newRepo(t)
 	other := "sha256:" + strings.Repeat("0123456789abcdef", 4)
 	engine.identify = func(string) string { return other }
-	printed, err := loadRepo(t, root, "plain")
+	printed, err := runVerb(t, root, "load", "plain")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +172,7 @@ func TestLoadFails(t *testing.T) {
 	t.Run("engine refuses", func(t *testing.T) {
 		engine, root := newFakeEngine(t), newRepo(t)
 		engine.refuse = true
-		if _, err := loadRepo(t, root, "plain"); err == nil || !strings.Contains(err.Error(), "no space left on device") {
+		if _, err := runVerb(t, root, "load", "plain"); err == nil || !strings.Contains(err.Error(), "no space left on device") {
 			t.Errorf("got %v, want the engine's words", err)
 		}
 		if _, err := os.Stat(filepath.Join(root, ".env")); err == nil {
@@ -193,13 +184,13 @@ func TestLoadFails(t *testing.T) {
 		id := buildNamed(t, root, localVersion, "plain").id
 		engine.images[id] = loadedImage{id: id}
 		engine.images[localDomain+"/plain:latest"] = loadedImage{id: id}
-		if _, err := loadRepo(t, root, "plain"); err == nil || !strings.Contains(err.Error(), "other layers") {
+		if _, err := runVerb(t, root, "load", "plain"); err == nil || !strings.Contains(err.Error(), "other layers") {
 			t.Errorf("got %v, want a complaint about the layers", err)
 		}
 	})
 	t.Run("no engine", func(t *testing.T) {
 		t.Setenv("DOCKER_HOST", "unix://"+filepath.Join(t.TempDir(), "absent.sock"))
-		if _, err := loadRepo(t, newRepo(t)); err == nil || !strings.Contains(err.Error(), "scripts/engine") {
+		if _, err := runVerb(t, newRepo(t), "load"); err == nil || !strings.Contains(err.Error(), "scripts/engine") {
 			t.Errorf("got %v, want advice", err)
 		}
 	})

@@ -1,10 +1,19 @@
-// Images builds the container image of every server, and loads it into this machine's engine.
+// Images makes the container images of every server: for this machine's engine, or as a release that can be verified.
 //
-//	images load [--env FILE] [--test] [--version VERSION] [NAME…]   build, load, and write the ids to FILE
-//	images ids  [--test] [--version VERSION] [NAME…]                build and print the ids; needs no engine
+//	images load    [--env FILE] [--test] [--version VERSION] [NAME…]   build, load into the engine, and write the ids to FILE
+//	images ids     [--test] [--version VERSION] [NAME…]                build, and print the ids; needs no engine
 //
-// Nothing is pulled: base.go makes the base image, build.go puts a server on it with ko's library, load.go hands it to the
-// engine and envfile.go tells compose its id. What an image's id depends on is said in README.md.
+//	images build   [--version VERSION] [--base REF@DIGEST] [--dist DIR]   build a release from the commit that is checked out
+//	images publish --registry REGISTRY [--dist DIR]                       push it, and write what starts it
+//	images sign    [--key KEY] [--dist DIR]                               sign it and attest SBOM and provenance, with cosign
+//	images verify  [--key FILE | --identity REGEXP --issuer URL] REF…     check what somebody else has released
+//	images verify  … --release DIR                                        the same for a whole release, and its files
+//	images rebuild [--release DIR]                                        build a release again from its commit, and compare
+//
+// Nothing is pulled but a base that --base names. base.go makes the base image, licences.go finds the texts that belong in
+// it, and recipe.go puts a server on it with ko's library: all verbs that build meet there. source.go knows the commit,
+// release.go the folder of a release, provenance.go what is said of one, cosign.go the tool; each verb has a file of its
+// name. What an image's id depends on is said in README.md.
 package main
 
 import (
@@ -16,12 +25,14 @@ import (
 	"log"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 )
 
 func main() {
 	log.SetOutput(io.Discard) // ko narrates through the standard logger; what matters comes back as an error
+	for _, variable := range []string{"GOOS", "GOARCH", "KOCACHE"} {
+		_ = os.Unsetenv(variable) // ko would build for these instead of the platform, and reuse what it did not build
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
@@ -31,75 +42,52 @@ func main() {
 	}
 }
 
+// verb is one thing that the program does. It declares its flags, and returns what to do once they are parsed.
+type verb struct {
+	name     string
+	anywhere bool // may run outside a checkout
+	flags    func(*flag.FlagSet) func(ctx context.Context, c call) error
+}
+
+// call is what every verb is run with.
+type call struct {
+	root   string   // of the repository; empty outside one
+	args   []string // what is left after the flags
+	stdout io.Writer
+}
+
+func verbs() []verb {
+	return []verb{
+		{name: "load", flags: loadVerb},
+		{name: "ids", flags: idsVerb},
+		{name: "build", flags: buildVerb},
+		{name: "publish", flags: publishVerb},
+		{name: "sign", flags: signVerb},
+		{name: "verify", flags: verifyVerb, anywhere: true},
+		{name: "rebuild", flags: rebuildVerb},
+	}
+}
+
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	if len(args) == 0 || args[0] != "load" && args[0] != "ids" {
-		return errors.New("say what to do: images load or images ids")
-	}
-	verb := args[0]
-	flags := flag.NewFlagSet("images "+verb, flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	test := flags.Bool("test", false, "build the test-only images of servers/e2e too")
-	version := flags.String("version", localVersion, "the version that binaries and labels tell")
-	env := new(string)
-	if verb == "load" {
-		env = flags.String("env", "", "the `file` that gets the ids (default .env beside compose.yaml)")
-	}
-	if err := flags.Parse(args[1:]); errors.Is(err, flag.ErrHelp) {
-		return nil
-	} else if err != nil {
-		return err
-	}
-
-	root, err := findRoot()
-	if err != nil {
-		return err
-	}
-	servers, err := findServers(root)
-	if err != nil {
-		return err
-	}
-	if servers, err = choose(servers, flags.Args(), *test); err != nil {
-		return err
-	}
-	if verb == "ids" {
-		return ids(ctx, root, *version, servers, stdout)
-	}
-	if *env == "" {
-		*env = filepath.Join(root, ".env")
-	}
-	return load(ctx, root, *version, servers, *env, stdout)
-}
-
-// ids prints the name and the id of each image.
-func ids(ctx context.Context, root, version string, servers []server, stdout io.Writer) error {
-	images, err := buildAll(ctx, root, version, servers)
-	if err != nil {
-		return err
-	}
-	for _, image := range images {
-		fmt.Fprintf(stdout, "%s %s\n", image.name, image.id)
-	}
-	return nil
-}
-
-// load does as ids, and brings the images into the engine and their ids into the file env.
-func load(ctx context.Context, root, version string, servers []server, env string, stdout io.Writer) error {
-	engine, err := connect(ctx) // before the build, which takes minutes the first time
-	if err != nil {
-		return err
-	}
-	images, err := buildAll(ctx, root, version, servers)
-	if err != nil {
-		return err
-	}
-	var variables []variable
-	for _, image := range images {
-		id, err := engine.load(ctx, image)
-		if err != nil {
+	var names []string
+	for _, v := range verbs() {
+		if len(args) == 0 || v.name != args[0] {
+			names = append(names, v.name)
+			continue
+		}
+		flags := flag.NewFlagSet("images "+v.name, flag.ContinueOnError)
+		flags.SetOutput(stderr)
+		do := v.flags(flags)
+		if err := flags.Parse(args[1:]); errors.Is(err, flag.ErrHelp) {
+			return nil
+		} else if err != nil {
 			return err
 		}
-		fmt.Fprintf(stdout, "%s %s\n", image.name, id)
-		variables = append(variables, variable{name: image.variable(), value: id})
+		root, err := findRoot()
+		if err != nil && !v.anywhere {
+			return err
+		}
+		return do(ctx, call{root: root, args: flags.Args(), stdout: stdout})
 	}
-	return setVariables(env, variables)
+	return fmt.Errorf("say what to do: images with one of %v", names)
 }
