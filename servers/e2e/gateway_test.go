@@ -192,7 +192,7 @@ func TestLimits(t *testing.T) {
 func TestDefinitionsAreTheLocked(t *testing.T) {
 	b := theBundle
 	tools, err := b.as(t, "image-linter").ListTools(t.Context())
-	if err != nil || len(tools) != 3 {
+	if err != nil || len(tools) < 3 {
 		t.Fatal(len(tools), err)
 	}
 	servers := b.locked(t)
