@@ -22,7 +22,7 @@ type commit struct {
 	time     time.Time // of the commit: the one clock that a release knows
 }
 
-// inputs are the paths, beside none, that decide what a release holds. images/dist is made by it.
+// inputs are the paths that decide what a release holds; images/dist is made of them.
 func inputs() []string {
 	return []string{"go.mod", "go.sum", "LICENSE", "compose.yaml", lockSource, "servers", "images", ":(exclude)images/dist"}
 }
