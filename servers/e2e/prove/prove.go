@@ -145,6 +145,14 @@ func (p place) covering(a attack.Attack, scene attack.Scene) (by attack.Layers, 
 	return by, true
 }
 
+// claim is what is claimed of a place: where the network is its job, it has what that takes.
+func (p place) claim(c attack.Claim) string {
+	if c == attack.NoWayOut && p.parsed.Network {
+		return "egress has TCP and UDP, and no other way out: no MPTCP, ICMP, raw, packet, vsock or netlink"
+	}
+	return string(c)
+}
+
 // attackFrom makes every attack in a place, with all layers on.
 func (s *surroundings) attackFrom(ctx context.Context, p place, r *report) error {
 	scene := s.scene(p, attack.All)
@@ -178,7 +186,7 @@ func (s *surroundings) attackFrom(ctx context.Context, p place, r *report) error
 			continue
 		}
 		if rows[a.Claim] == nil {
-			rows[a.Claim] = &row{Claim: string(a.Claim), From: p.name}
+			rows[a.Claim] = &row{Claim: p.claim(a.Claim), From: p.name}
 			r.Rows = append(r.Rows, rows[a.Claim])
 		}
 		rows[a.Claim].add(a.Name, results[a.Name], a.Through(results[a.Name]))
