@@ -29,7 +29,7 @@ up: needs-engine $(if $(RELEASE),secrets,images) ## start the bundle: built from
 
 .PHONY: down
 down: ## stop the bundle; the audit log stays (docker compose down --volumes removes it too)
-	docker compose down
+	docker compose --profile '*' down
 
 .PHONY: demo
 demo: ## show the running bundle at work, without internet and without a model

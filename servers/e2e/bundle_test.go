@@ -100,7 +100,7 @@ func start(ctx context.Context) (*bundle, error) {
 		func() error {
 			return b.command(ctx, filepath.Join(root, "images"), "go", "run", ".", "load", "--test", "--env", b.path("env"))
 		},
-		func() error { return b.command(ctx, root, "docker", "compose", "down", "--volumes", "--timeout", "5") },
+		func() error { return b.command(ctx, root, "docker", "compose", "--profile", "*", "down", "--volumes", "--timeout", "5") },
 		func() error { return b.up(ctx) },
 	}
 	for _, step := range steps {
@@ -166,7 +166,7 @@ func (b *bundle) up(ctx context.Context) error {
 func (b *bundle) stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	_ = b.command(ctx, b.root, "docker", "compose", "down", "--volumes", "--timeout", "5")
+	_ = b.command(ctx, b.root, "docker", "compose", "--profile", "*", "down", "--volumes", "--timeout", "5")
 	_ = os.RemoveAll(b.dir)
 }
 

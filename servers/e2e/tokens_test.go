@@ -49,14 +49,14 @@ func (answersWriter) Write(p []byte) (int, error) {
 }
 
 // searchForTokens looks for dockerhub's token, in both forms in which it is sent, in everything that the bundle let out
-// while all tests ran: answers, the logs of every container, and the gateway's records.
+// while all tests ran: answers, the logs of every container, and the gateway's records, stored results and metrics.
 func (b *bundle) searchForTokens() error {
 	ctx, cancel := context.WithTimeout(context.Background(), searchPatience)
 	defer cancel()
 	sources := map[string]string{"answers": answers.text.String()}
 	for name, args := range map[string][]string{
 		"logs":    {"compose", "logs", "--no-color"},
-		"records": {"compose", "exec", "-T", "gateway", "/ko-app/gateway", "audit", "tail", "--limit", "100000"},
+		"records": {"compose", "exec", "-T", "gateway", "/ko-app/gateway", "audit", "export", "--results"},
 	} {
 		c := exec.CommandContext(ctx, "docker", args...)
 		c.Dir, c.Env = b.root, b.env
@@ -66,6 +66,11 @@ func (b *bundle) searchForTokens() error {
 		}
 		sources[name] = string(out)
 	}
+	metrics, err := b.readMetrics(ctx)
+	if err != nil {
+		return err
+	}
+	sources["metrics"] = metrics
 	var errs []error
 	for name, text := range sources {
 		fmt.Printf("looked for tokens in %d bytes of %s\n", len(text), name)
@@ -79,4 +84,22 @@ func (b *bundle) searchForTokens() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// readMetrics opens the metrics' door, which is gone again with the bundle.
+func (b *bundle) readMetrics(ctx context.Context) (string, error) {
+	if err := b.command(ctx, b.root, "docker", "compose", "--profile", "metrics", "up", "--detach", "--no-deps", "--wait", "metrics-door"); err != nil {
+		return "", err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+b.metrics+"/metrics", nil)
+	if err != nil {
+		return "", err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	return string(text), err
 }
