@@ -100,7 +100,9 @@ func start(ctx context.Context) (*bundle, error) {
 		func() error {
 			return b.command(ctx, filepath.Join(root, "images"), "go", "run", ".", "load", "--test", "--env", b.path("env"))
 		},
-		func() error { return b.command(ctx, root, "docker", "compose", "--profile", "*", "down", "--volumes", "--timeout", "5") },
+		func() error {
+			return b.command(ctx, root, "docker", "compose", "--profile", "*", "down", "--volumes", "--timeout", "5")
+		},
 		func() error { return b.up(ctx) },
 	}
 	for _, step := range steps {
