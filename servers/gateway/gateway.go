@@ -69,8 +69,23 @@ func (g *gateway) tools(env mcpserver.Env) ([]mcpserver.Tool, error) {
 			tools = append(tools, tool)
 		}
 	}
-	g.policy, err = readPolicy(g.policyPath, lock)
-	return tools, err
+	if g.policy, err = readPolicy(g.policyPath, lock); err != nil {
+		return nil, err
+	}
+	g.warnUnreachable(lock)
+	return tools, nil
+}
+
+// warnUnreachable tells of grants that come to nothing, since the server that has the tool is no upstream.
+func (g *gateway) warnUnreachable(lock *lockFile) {
+	for _, name := range sortedKeys(g.policy.agents) {
+		for _, tool := range sortedKeys(lock.tools()) {
+			if g.byTool[tool] == nil && g.policy.grants(name, tool) {
+				g.logger.LogAttrs(context.Background(), slog.LevelWarn, "a tool is granted and its server is no --upstream: nobody sees it",
+					slog.String("agent", name), slog.String("tool", tool))
+			}
+		}
+	}
 }
 
 func (g *gateway) gate(mcpserver.Env) (mcpserver.Gate, error) {
@@ -249,6 +264,9 @@ func (f *upstreamFlag) Set(text string) error {
 	name, spec, ok := strings.Cut(text, "=")
 	if !ok || !serverName.MatchString(name) {
 		return fmt.Errorf("want NAME=unix:///PATH")
+	}
+	if name == "gateway" {
+		return errors.New("no upstream may be called gateway: in the records that is this process")
 	}
 	for _, other := range *f {
 		if other.name == name {

@@ -444,6 +444,7 @@ func TestStartUpMistakes(t *testing.T) {
 		"unlocked server":   {nil, []string{"--upstream", "gamma=unix:///tmp/g"}, "no server of that name"},
 		"upstream over TCP": {nil, []string{"--upstream", "gamma=tcp://127.0.0.1:1"}, ""},
 		"upstream twice":    {nil, []string{"--upstream", "alpha=unix:///tmp/g"}, ""},
+		"upstream gateway":  {nil, []string{"--upstream", "gateway=unix:///tmp/g"}, "no upstream may be called gateway"},
 		"unknown flag":      {nil, []string{"--polcy", "x"}, "polcy"},
 		"no audit folder":   {func(b *bundle) { _ = os.RemoveAll(filepath.Join(b.dir, "audit")) }, nil, "opening the audit log"},
 		"broken audit log":  {func(b *bundle) { b.write("audit/00000000000000000001.jsonl", "x\n") }, nil, "audit log broken"},
@@ -470,6 +471,16 @@ func TestStartUpMistakes(t *testing.T) {
 			t.Errorf("%d %s", code, &stderr)
 		}
 	})
+}
+
+// A grant that comes to nothing is told of.
+func TestGrantWithoutUpstream(t *testing.T) {
+	b := newBundle(t)
+	args := b.gatewayArgs()
+	b.start("gateway", program(), args[:len(args)-2]...) // without beta
+	if text := b.stderr.String(); !strings.Contains(text, `"agent":"reader","tool":"beta_ask"`) || strings.Contains(text, `"tool":"alpha_ask"`) {
+		t.Errorf("the log says %s", text)
+	}
 }
 
 func (b *bundle) read(name string) string {
