@@ -236,7 +236,7 @@ func (r *logReader) keyFlags(set *flag.FlagSet) {
 
 func (r *logReader) verifyFlags(set *flag.FlagSet) {
 	r.keyFlags(set)
-	set.StringVar(&r.trusted, "checkpoint", "", "a checkpoint that was kept elsewhere: the log must extend it")
+	set.StringVar(&r.trusted, "checkpoint", "", "a checkpoint that was kept elsewhere, - for standard input: the log must extend it")
 	set.StringVar(&r.format, "format", "text", "text or json")
 }
 
@@ -251,7 +251,7 @@ func (r *logReader) verify(args []string, stdout io.Writer) error {
 	}
 	var trusted []byte
 	if r.trusted != "" {
-		if trusted, err = readFile(r.trusted, maxCheckpoint); err != nil {
+		if trusted, err = readCheckpoint(r.trusted); err != nil {
 			return err
 		}
 	}
@@ -270,6 +270,18 @@ func (r *logReader) verify(args []string, stdout io.Writer) error {
 		return fmt.Errorf("the log is not what was written: %d findings", found)
 	}
 	return err
+}
+
+// readCheckpoint reads a file, or standard input for "-". Blank lines at its end, as an editor leaves them, are no part of it.
+func readCheckpoint(path string) ([]byte, error) {
+	if path == "-" {
+		path = "/dev/stdin"
+	}
+	data, err := readFile(path, maxCheckpoint)
+	if err != nil {
+		return nil, err
+	}
+	return append(bytes.TrimRight(data, "\r\n"), '\n'), nil
 }
 
 // checkpoint prints the newest checkpoint, to be kept elsewhere.

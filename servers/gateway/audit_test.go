@@ -95,7 +95,7 @@ func TestAuditVerify(t *testing.T) {
 	if code != 0 || !strings.HasPrefix(kept, "example.com/test\n5\n") {
 		t.Fatalf("%d %s", code, kept)
 	}
-	b.write("kept", kept)
+	b.write("kept", kept+"\n")
 	verify := []string{"--key", b.key(), "--checkpoint", filepath.Join(b.dir, "kept")}
 	if out, code := b.audit("verify", verify...); code != 0 || !strings.Contains(out, "5 records read, 1 to 5; 3 stored results checked") {
 		t.Errorf("%d %s", code, out)

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -34,7 +36,8 @@ type gateway struct {
 	logger    *slog.Logger
 	unwatch   context.CancelFunc
 
-	stopMetrics func() error
+	configuration map[string]string // SHA-256 of the policy and the lock, for the record of the start
+	stopMetrics   func() error
 }
 
 func (g *gateway) flags(set *flag.FlagSet) {
@@ -73,7 +76,22 @@ func (g *gateway) tools(env mcpserver.Env) ([]mcpserver.Tool, error) {
 		return nil, err
 	}
 	g.warnUnreachable(lock)
-	return tools, nil
+	g.configuration, err = digests(map[string]string{"policy": g.policyPath, "lock": g.lockPath})
+	return tools, err
+}
+
+// digests are the SHA-256 of files, in hexadecimal.
+func digests(paths map[string]string) (map[string]string, error) {
+	sums := map[string]string{}
+	for name, path := range paths {
+		data, err := readFile(path, max(maxPolicy, maxLock))
+		if err != nil {
+			return nil, err
+		}
+		sum := sha256.Sum256(data)
+		sums[name] = hex.EncodeToString(sum[:])
+	}
+	return sums, nil
 }
 
 // warnUnreachable tells of grants that come to nothing, since the server that has the tool is no upstream.
@@ -112,7 +130,7 @@ func (g *gateway) needs() confine.Rules {
 // open opens the audit log and starts to watch the upstreams.
 func (g *gateway) open() (audit.Recorder, error) {
 	options := g.auditKeep
-	options.Logger = g.logger
+	options.Logger, options.Configuration = g.logger, g.configuration
 	var err error
 	if options.Signer, options.Verifier, err = audit.ReadSigner(g.auditKey); err != nil {
 		return nil, fmt.Errorf("--audit-key: %w; gateway audit keygen makes one", err)
@@ -238,7 +256,8 @@ func (p *policy) decided(a *agent, r audit.Record) []*grant {
 
 // counted says whether r is of a call that its agent's budget has paid for.
 func counted(r audit.Record) bool {
-	return r.Method == "tools/call" && (r.Decision == audit.Allow || strings.HasPrefix(r.Reason, reasonCondition))
+	return r.Method == "tools/call" &&
+		(r.Decision == audit.Allow || strings.HasPrefix(r.Reason, reasonCondition) || r.Reason == string(mcpserver.CodeInvalidArguments))
 }
 
 // smallest returns the least of limits, of which zero is none.

@@ -40,7 +40,7 @@ type Decision string
 const (
 	Allow Decision = "allow"
 	Deny  Decision = "deny"  // a policy or a credential stood against it
-	Error Decision = "error" // it was malformed, unknown or failed before a tool could run
+	Error Decision = "error" // it was malformed, unknown, or refused by the tool's schema before it could run
 )
 
 // Event says what a record is about if it is about the log itself and not about a request.
@@ -96,6 +96,8 @@ type Opened struct {
 	Uncovered uint64 `json:"uncovered"`
 	// DroppedBytes is the length of the half line that was dropped: a record that nobody was answered for.
 	DroppedBytes int64 `json:"dropped_bytes,omitzero"`
+	// Configuration is what the process was started with: SHA-256 in hexadecimal, by name.
+	Configuration map[string]string `json:"configuration,omitzero"`
 	// MissingResults are records whose stored result a crash took. Nobody was answered for them.
 	MissingResults []uint64 `json:"missing_results,omitzero"`
 }
@@ -137,13 +139,23 @@ type Recorder interface {
 	Record(ctx context.Context, r Record, result []byte) error
 }
 
+// The gateway looks at its servers' tools on nobody's behalf.
+const (
+	gatewayItself = "gateway"
+	listTools     = "tools/list"
+)
+
 // Stream writes each record as one line to a logger, and no results.
 type Stream struct{ Logger *slog.Logger }
 
 // Record writes r. A logger reports no errors, so neither does Record.
 func (s Stream) Record(ctx context.Context, r Record, _ []byte) error {
 	r.Version = Version
-	s.Logger.LogAttrs(ctx, slog.LevelInfo, "audit", slog.Any("record", r))
+	level := slog.LevelInfo
+	if r.Principal == gatewayItself && r.Method == listTools && r.Decision == Allow {
+		level = slog.LevelDebug // it looks every few seconds, and would push everything else out of the log
+	}
+	s.Logger.LogAttrs(ctx, level, "audit", slog.Any("record", r))
 	return nil
 }
 

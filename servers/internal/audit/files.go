@@ -28,6 +28,7 @@ type file interface {
 	io.WriterAt
 	io.Closer
 	size() (int64, error)
+	linked() (bool, error) // whether it still has a name
 	truncate(size int64) error
 	datasync() error // makes content durable, and the size that is needed to read it
 }
@@ -109,6 +110,12 @@ func (f diskFile) size() (int64, error) {
 		return 0, err
 	}
 	return info.Size(), nil
+}
+
+func (f diskFile) linked() (bool, error) {
+	var stat syscall.Stat_t
+	err := syscall.Fstat(int(f.Fd()), &stat)
+	return stat.Nlink > 0, err
 }
 
 func (f diskFile) datasync() error {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -51,6 +52,8 @@ type Options struct {
 	// Logger gets each checkpoint, so that there is a copy outside the folder, and what goes wrong in the
 	// background. nil discards both.
 	Logger *slog.Logger
+	// Configuration is what the process was started with, as digests by name; it stands in the record of the opening.
+	Configuration map[string]string
 	// Keep is the age after which records may go, 0 for never. They go in whole segments.
 	Keep time.Duration
 	// MaxBytes is how much the folder may hold before its oldest segments go, 0 for any amount. The segment that
@@ -208,7 +211,10 @@ func (l *Log) commit(entries []*entry) error {
 		}
 		entries = append([]*entry{{body: text}}, entries...)
 	}
-	err := l.rewind()
+	err := l.segment.present()
+	if err == nil {
+		err = l.rewind()
+	}
 	if err == nil {
 		err = l.roll()
 	}
@@ -363,6 +369,21 @@ func (s *segment) sync(results bool) error {
 	return errors.Join(first, <-second)
 }
 
+// present fails if one of the segment's files has lost its name.
+func (s *segment) present() error {
+	return errors.Join(present(s.lines, linesKind), present(s.results, storedKind), present(s.hashes, hashesKind))
+}
+
+// present fails if f has lost its name: somebody has removed it, or put another in its place, as editors do. What is
+// written to it then is nowhere once it is closed.
+func present(f file, name string) error {
+	linked, err := f.linked()
+	if err == nil && !linked {
+		err = fmt.Errorf("%w: its file %s was removed or replaced while it was written", ErrBroken, strings.TrimPrefix(name, "."))
+	}
+	return err
+}
+
 // rewind cuts off what a failed write left behind the acknowledged records.
 func (l *Log) rewind() error {
 	if !l.dirty {
@@ -461,6 +482,10 @@ func (l *Log) checkpoint() error {
 	}
 	if grown.size == newest.size {
 		return nil
+	}
+	if err := present(l.notes, checkpointsName); err != nil {
+		l.fail(err)
+		return err
 	}
 	signed, err := sign(l.options.Signer, grown.size, grown.root())
 	if err != nil {

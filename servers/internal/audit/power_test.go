@@ -249,6 +249,12 @@ func (f *ramFile) size() (int64, error) {
 	return int64(len(f.node.current)), nil
 }
 
+func (f *ramFile) linked() (bool, error) {
+	f.ram.mu.Lock()
+	defer f.ram.mu.Unlock()
+	return f.ram.entries[f.name] == f.node || f.name == checkpointsNew && f.ram.entries[checkpointsName] == f.node, nil
+}
+
 func (f *ramFile) truncate(size int64) error {
 	f.ram.mu.Lock()
 	defer f.ram.mu.Unlock()

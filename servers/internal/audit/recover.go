@@ -73,6 +73,7 @@ func open(folder files, lock io.Closer, options Options) (*Log, error) {
 
 // begin appends the first record of this process and signs what it found.
 func (l *Log) begin(opened Opened) error {
+	opened.Configuration = l.options.Configuration
 	text, err := body(Record{Time: time.Now(), Event: EventOpened, Opened: &opened})
 	if err != nil {
 		return err

@@ -2,6 +2,8 @@ package audit
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -59,6 +61,39 @@ func TestTroubleEnds(t *testing.T) {
 			})
 			if err != nil || len(resumed) != 1 || resumed[0].Refused != 2 || calls["lost"] || !calls["before2"] || !calls["after1"] {
 				t.Errorf("%+v, %v, %v", resumed, calls, err)
+			}
+		})
+	}
+}
+
+// A file that is replaced beneath a running log, as an editor does it, ends the log: what is written to the old one is
+// lost when it is closed.
+func TestReplacedFile(t *testing.T) {
+	for _, name := range []string{segmentName(1, linesKind), segmentName(1, storedKind), segmentName(1, hashesKind), checkpointsName} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			signer, verifier := testKey(t)
+			l, err := Open(dir, Options{Signer: signer, Verifier: verifier, interval: time.Hour})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = l.Close() }()
+			writeCalls(t, l, "before", 3)
+			path := filepath.Join(dir, name)
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(os.WriteFile(path+".new", data, 0o600), os.Rename(path+".new", path)); err != nil {
+				t.Fatal(err)
+			}
+			_ = l.checkpoint() // which comes every few seconds
+			r, content := call("lost")
+			if err := l.Record(t.Context(), r, content); !errors.Is(err, ErrBroken) {
+				t.Errorf("recorded: %v", err)
+			}
+			if err := l.Healthy(); !errors.Is(err, ErrBroken) {
+				t.Errorf("healthy: %v", err)
 			}
 		})
 	}

@@ -315,7 +315,9 @@ func (p *pipeline) runTool(ctx context.Context, _ mcp.CallToolRequest) (*mcp.Cal
 		admission.Leave(bytes)
 	}()
 	if invalid != nil {
-		return p.failure(ctx, r, Errorf(CodeInvalidArguments, "%w", invalid)), nil
+		answer := p.failure(ctx, r, Errorf(CodeInvalidArguments, "%w", invalid))
+		r.record.Decision = audit.Error // no tool ran
+		return answer, nil
 	}
 
 	// call
