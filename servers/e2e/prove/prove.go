@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -14,14 +15,13 @@ import (
 	"strings"
 	"time"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/bulkhead-mcp/bulkhead/servers/e2e/attack"
 )
 
 const (
 	whole = 20 * time.Minute // of everything, images from a cold cache included
-
-	// controlRule is what egress's policy lists besides, to show that the way through egress is open at all.
-	controlRule = "\n    hosts:\n      - {host: %[1]s, port: %[2]d, tls: none-for-ip, addresses: [%[1]s/32]}\n"
 )
 
 // prove starts a bundle, attacks it, and stops it.
@@ -110,18 +110,32 @@ func matrices() []stand {
 	}
 }
 
-// allowControl lets dockerhub reach the listener on the host, so that a refusal of others is known to be the policy's.
+// allowControl lets dockerhub reach the listener on the host, besides what egress's policy lists: so a refusal of others is
+// known to be the policy's.
 func (b *bundle) allowControl(host netip.AddrPort) error {
-	const listed = "  dockerhub: {presets: [docker.io-api]}\n"
-	policy, err := os.ReadFile(b.path("egress.yaml"))
+	text, err := os.ReadFile(b.path("egress.yaml"))
 	if err != nil {
 		return err
 	}
-	if !strings.Contains(string(policy), listed) {
-		return fmt.Errorf("servers/egress/policy.yaml has no line %q", listed)
+	var policy struct {
+		Version int                       `yaml:"version"`
+		Clients map[string]map[string]any `yaml:"clients"`
 	}
-	more := "  dockerhub:\n    presets: [docker.io-api]" + fmt.Sprintf(controlRule, host.Addr(), host.Port())
-	return os.WriteFile(b.path("egress.yaml"), []byte(strings.Replace(string(policy), listed, more, 1)), 0o644) //nolint:gosec // the containers' uid reads it
+	if err := yaml.Unmarshal(text, &policy); err != nil {
+		return fmt.Errorf("servers/egress/policy.yaml: %w", err)
+	}
+	client := policy.Clients["dockerhub"]
+	if client == nil {
+		return errors.New("servers/egress/policy.yaml has no client dockerhub")
+	}
+	hosts, _ := client["hosts"].([]any) // there may be none
+	client["hosts"] = append(hosts, map[string]any{
+		"host": host.Addr().String(), "port": host.Port(), "tls": "none-for-ip", "addresses": []string{netip.PrefixFrom(host.Addr(), host.Addr().BitLen()).String()},
+	})
+	if text, err = yaml.Marshal(policy); err != nil {
+		return err
+	}
+	return os.WriteFile(b.path("egress.yaml"), text, 0o644) //nolint:gosec // the containers' uid reads it
 }
 
 // covering are the layers that refuse an attack in a place, each by itself; ok is false where the attack makes no sense.
