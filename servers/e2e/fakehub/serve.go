@@ -43,7 +43,7 @@ func serve(ctx context.Context, logger *slog.Logger, args []string) error {
 		return fmt.Errorf("--listen: %w", err)
 	}
 	server := &http.Server{
-		Handler:           hub.Handler(),
+		Handler:           hub.New(),
 		ReadHeaderTimeout: headerTimeout,
 		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}},
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),

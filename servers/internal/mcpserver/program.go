@@ -41,6 +41,9 @@ type Program struct {
 	// Needs are the paths that serving needs beside those of the common flags: folders that it writes to, sockets that it
 	// connects to. It is asked after Tools; nil is none.
 	Needs func() confine.Rules
+	// Started runs beside the serving, from when the process is confined until ctx ends; serve waits for it at the end.
+	// nil is nothing.
+	Started func(ctx context.Context)
 	// Commands are subcommands of the server's own, by name. They get the arguments after it.
 	Commands map[string]func(ctx context.Context, args []string, stdout, stderr io.Writer) error
 

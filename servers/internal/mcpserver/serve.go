@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"sync"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/confine"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/listen"
@@ -58,6 +59,7 @@ func (p Program) serve(ctx context.Context, args []string, stdin *os.File, stdou
 			return err
 		}
 		env.Logger.LogAttrs(ctx, slog.LevelInfo, "serving", slog.String("listen", spec), slog.String("version", version.String()))
+		defer p.started(ctx)()
 		return (&stdioEdge{pipeline: line, out: stdout}).serve(ctx, stdin)
 	}
 	address, err := listen.Parse(spec)
@@ -97,6 +99,7 @@ func (p Program) serve(ctx context.Context, args []string, stdin *os.File, stdou
 		printToken(stderr, p.Name, fresh, listener.Addr())
 	}
 	env.Logger.LogAttrs(ctx, slog.LevelInfo, "serving", slog.String("listen", address.Network+"://"+listener.Addr().String()), slog.String("version", version.String()))
+	defer p.started(ctx)()
 	return newHTTPEdge(line, address.Network, accepted, o.serverNames).serve(ctx, listener)
 }
 
@@ -116,6 +119,20 @@ func (p Program) confine(ctx context.Context, o options, logger *slog.Logger) er
 		rules.Connect = append(rules.Connect, address.Path)
 	}
 	return o.sandbox.Enter(ctx, rules, logger)
+}
+
+// started runs what the program does beside serving, and returns what ends it.
+func (p Program) started(ctx context.Context) (stop func()) {
+	if p.Started == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { p.Started(ctx) })
+	return func() {
+		cancel()
+		running.Wait()
+	}
 }
 
 // resolveListen says what auto stands for.

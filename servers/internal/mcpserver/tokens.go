@@ -1,7 +1,6 @@
 package mcpserver
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -9,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
@@ -19,21 +17,20 @@ import (
 	"sync"
 	"time"
 
-	"github.com/bulkhead-mcp/bulkhead/servers/internal/limit"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/secretdir"
 )
 
 const (
-	tokenSuffix     = ".sha256"
-	maxTokenFile    = 16 << 10 // bytes
-	maxTokens       = 1000     // accepted hashes, over all files
-	maxTokenLength  = 512      // bytes of a bearer token
-	tokensRefreshed = time.Second
+	tokenSuffix    = ".sha256"
+	maxTokenFile   = 16 << 10 // bytes
+	maxTokens      = 1000     // accepted hashes, over all files
+	maxTokenLength = 512      // bytes of a bearer token
 )
 
 // tokens knows which bearer tokens are accepted and whose they are. A folder holds one file for each holder,
 // NAME.sha256, of accepted SHA-256 hashes in hexadecimal, one a line; it is read again when it changes.
 type tokens struct {
-	dir    string // empty: the one token made at start
+	dir    secretdir.Dir // without a path: the one token made at start
 	logger *slog.Logger
 
 	mu       sync.Mutex
@@ -49,12 +46,12 @@ type acceptedToken struct {
 
 // openTokens reads the folder dir, in which every one of holders must have a token.
 func openTokens(dir string, holders []string, logger *slog.Logger) (*tokens, error) {
-	t := &tokens{dir: dir, logger: logger, checked: time.Now()}
-	state, err := folderState(dir)
+	t := &tokens{dir: secretdir.Dir{Path: dir, Suffix: tokenSuffix}, logger: logger, checked: time.Now()}
+	state, err := t.dir.State()
 	if err != nil {
 		return nil, fmt.Errorf("reading tokens: %w", err)
 	}
-	if t.byHolder, err = readTokens(dir); err != nil {
+	if t.byHolder, err = readTokens(t.dir); err != nil {
 		return nil, fmt.Errorf("reading tokens: %w", err)
 	}
 	t.state = state
@@ -121,11 +118,11 @@ func (t *tokens) holder(ctx context.Context, token string) (string, bool) {
 func (t *tokens) current(ctx context.Context) []acceptedToken {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.dir == "" || time.Since(t.checked) < tokensRefreshed {
+	if t.dir.Path == "" || time.Since(t.checked) < secretdir.LookEvery {
 		return t.accepted()
 	}
 	t.checked = time.Now()
-	state, err := folderState(t.dir)
+	state, err := t.dir.State()
 	if err == nil && state == t.state {
 		return t.accepted()
 	}
@@ -151,8 +148,8 @@ func (t *tokens) current(ctx context.Context) []acceptedToken {
 }
 
 // readTokens reads every file of dir. Tokens of files that can be read are returned even with an error about others.
-func readTokens(dir string) (map[string][]acceptedToken, error) {
-	names, err := tokenFiles(dir)
+func readTokens(dir secretdir.Dir) (map[string][]acceptedToken, error) {
+	names, err := dir.Names()
 	if err != nil {
 		return nil, err
 	}
@@ -161,37 +158,28 @@ func readTokens(dir string) (map[string][]acceptedToken, error) {
 	total := 0
 	for _, name := range names {
 		holder := strings.TrimSuffix(name, tokenSuffix)
-		accepted, err := readTokenFile(filepath.Join(dir, name), holder)
+		accepted, err := readTokenFile(dir, name)
 		if err != nil {
 			errs = append(errs, err)
 			byHolder[holder] = nil // known, and not readable
 			continue
 		}
 		if total += len(accepted); total > maxTokens {
-			return nil, fmt.Errorf("%s: more than %d tokens", dir, maxTokens)
+			return nil, fmt.Errorf("%s: more than %d tokens", dir.Path, maxTokens)
 		}
 		byHolder[holder] = append([]acceptedToken{}, accepted...)
 	}
 	return byHolder, errors.Join(errs...)
 }
 
-func readTokenFile(path, holder string) ([]acceptedToken, error) {
+func readTokenFile(dir secretdir.Dir, name string) ([]acceptedToken, error) {
+	path, holder := filepath.Join(dir.Path, name), strings.TrimSuffix(name, dir.Suffix)
 	if !principalForm.MatchString(holder) {
 		return nil, fmt.Errorf("%s: a holder's name has letters, digits, '.', '_' and '-', at most 64", path)
 	}
-	// Not a pipe or a device: opening one may wait for ever. Nor a link out of the folder: a confined process reads only
-	// what is in it, and would not see the token revoked.
-	folder, err := os.OpenRoot(filepath.Dir(path))
+	data, err := dir.Read(name, maxTokenFile)
 	if err != nil {
 		return nil, err
-	}
-	defer func() { _ = folder.Close() }()
-	if info, err := folder.Stat(filepath.Base(path)); err != nil || !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file that can be read: %w", path, cmp.Or(err, fs.ErrInvalid))
-	}
-	data, err := readBounded(path, maxTokenFile)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	var accepted []acceptedToken
 	line := 0
@@ -208,47 +196,4 @@ func readTokenFile(path, holder string) ([]acceptedToken, error) {
 		accepted = append(accepted, token)
 	}
 	return accepted, nil
-}
-
-func tokenFiles(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, entry := range entries {
-		if strings.HasSuffix(entry.Name(), tokenSuffix) {
-			names = append(names, entry.Name())
-		}
-	}
-	return names, nil
-}
-
-// folderState changes when a token file is added, removed or written.
-func folderState(dir string) (string, error) {
-	names, err := tokenFiles(dir)
-	if err != nil {
-		return "", err
-	}
-	var state strings.Builder
-	for _, name := range names {
-		info, err := os.Stat(filepath.Join(dir, name))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return "", err
-		}
-		fmt.Fprintf(&state, "%s %d %d\n", name, info.Size(), info.ModTime().UnixNano())
-	}
-	return state.String(), nil
-}
-
-func readBounded(path string, maxBytes int64) ([]byte, error) {
-	file, err := os.Open(path) //nolint:gosec // a path of the operator's
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = file.Close() }()
-	return limit.ReadAll(file, maxBytes)
 }

@@ -7,39 +7,33 @@ import (
 	"time"
 )
 
-// The repositories that tests may count on. Those of the trouble namespace answer as their name says, at
-// every path below them.
+// The repositories that tests may count on. Those of the trouble namespace answer as trouble.go says.
 const (
-	Nginx  = "library/nginx"  // NginxTags tags over eleven years, the oldest without digests and sizes
-	Alpine = "library/alpine" // three tags, windows and attestation images among them
-	User   = "acme/api"       // immutable tags, a long description, one tag nobody pulled
-
-	Forbidden    = "trouble/forbidden"    // 403, as with an access token that lacks a right
-	Unauthorized = "trouble/unauthorized" // 401
-	Limited      = "trouble/limited"      // 429 with X-Retry-After
-	Unavailable  = "trouble/unavailable"  // 503 with an HTML body
-	Elsewhere    = "trouble/elsewhere"    // tags whose next page is at ElsewhereHost
-	Redirects    = "trouble/redirects"    // 302 to ElsewhereHost
-	Silent       = "trouble/silent"       // no answer until the client gives up
-	Endless      = "trouble/endless"      // a body without an end
-	Garbage      = "trouble/garbage"      // 200 and JSON of the wrong types
+	Nginx   = "library/nginx"  // NginxTags tags over eleven years, the oldest without digests and sizes
+	Alpine  = "library/alpine" // three tags, windows and attestation images among them, two of them one image
+	User    = "acme/api"       // immutable tags, a long description, one tag nobody pulled
+	Private = "acme/plans"     // for those who may read acme's private repositories
+	Big     = "acme/big"       // BigTags tags, each with an image of its own
 )
 
 // What the data set holds, for tests to compare with.
 const (
-	NginxTags      = 230      // the number of tags of Nginx
-	NginxNewest    = "latest" // the first tag in the default order
-	NginxOldest    = "1.7.0"  // the last one
-	NginxOld       = 30       // how many of the oldest tags have no digest, no size and no dates of use
-	ElsewhereHost  = "hub.docker.com.example.net"
-	RetryAfter     = time.Minute // how far ahead X-Retry-After points
-	DefaultPage    = 10          // tags a page where the query does not say
-	MaximumPage    = 100         // more is cut to this
-	rateLimit      = 180         // requests a minute, as the headers say; nothing is counted
-	nginxPatches   = 5           // patch releases of each minor
+	NginxTags   = 230      // the number of tags of Nginx
+	NginxNewest = "latest" // the first tag in the default order
+	NginxOldest = "1.7.0"  // the last one
+	NginxOld    = 30       // how many of the oldest tags have no digest, no size and no dates of use
+	BigTags     = 10_000
+	DefaultPage = 10  // rows a page where the query does not say
+	MaximumPage = 100 // more is cut to this
+
+	nginxPatches   = 5 // patch releases of each minor
 	releaseEvery   = 17 * 24 * time.Hour
+	bigEvery       = 10 * time.Minute
 	compressedSize = 27 << 20
 )
+
+// indexType is the media type of a tag with several platforms.
+const indexType = "application/vnd.oci.image.index.v1+json"
 
 // The first release; everything else is counted from it, so that the data are the same on every run.
 func epoch() time.Time { return time.Date(2014, time.July, 1, 9, 30, 0, 123456000, time.UTC) }
@@ -72,6 +66,8 @@ type repository struct {
 
 	tags []tag // newest first
 }
+
+func (r *repository) visibleTo(g grant) bool { return !r.IsPrivate || g.reads(r.Namespace) }
 
 type category struct {
 	Name string `json:"name"`
@@ -118,15 +114,15 @@ type image struct {
 	LastPushed   *time.Time `json:"last_pushed"`
 }
 
-func dataSet() map[string]repository {
-	return map[string]repository{
+func dataSet() map[string]*repository {
+	return map[string]*repository{
 		Nginx: {
 			User: "library", Namespace: "library", Name: "nginx", HubUser: "stackbrew", RepositoryType: new("image"),
 			Status: 1, StatusText: "active", Description: "Official build of Nginx.",
 			StarCount: 20931, PullCount: 12837465012,
 			LastUpdated: new(released(NginxTags - 1)), LastModified: new(released(NginxTags - 1)), DateRegistered: new(epoch().Add(-releaseEvery)),
 			FullDescription: new("# Nginx\n\nThe server that the tests know.\n"),
-			MediaTypes:      []string{"application/vnd.oci.image.index.v1+json"}, ContentTypes: []string{"image"},
+			MediaTypes:      []string{indexType}, ContentTypes: []string{"image"},
 			Categories: []category{{"Web servers", "web-servers"}},
 			tags:       nginxTags(),
 		},
@@ -152,7 +148,37 @@ func dataSet() map[string]repository {
 				Images: []image{platform(User, "v1.0.0", 3, "linux", "amd64", "", "")},
 			}},
 		},
+		Private: {
+			User: "acme", Namespace: "acme", Name: "plans", HubUser: "acme", IsPrivate: true,
+			Status: 1, StatusText: "active", Description: "What ACME does next.", LastUpdated: new(released(4)),
+			ContentTypes: []string{"image"}, MediaTypes: []string{}, Categories: []category{},
+			tags: []tag{{ID: 2, Name: "v2", LastUpdated: new(released(4)), V2: true, Status: "active", ContentType: "image", Digest: digest(Private, "v2")}},
+		},
+		Big: {
+			User: "acme", Namespace: "acme", Name: "big", HubUser: "acme",
+			Status: 1, StatusText: "active", Description: "A tag for every commit.", LastUpdated: new(released(5)),
+			ContentTypes: []string{"image"}, MediaTypes: []string{}, Categories: []category{},
+			tags: bigTags(),
+		},
 	}
+}
+
+// bigTags returns what a pipeline leaves that tags every commit, newest first.
+func bigTags() []tag {
+	tags := make([]tag, 0, BigTags)
+	for n := BigTags - 1; n >= 0; n-- {
+		at := epoch().Add(time.Duration(n) * bigEvery)
+		name := fmt.Sprintf("main-%05d-%s", n, at.Format("20060102"))
+		tags = append(tags, tag{
+			ID: int64(n), Name: name, V2: true, Status: "active", ContentType: "image", MediaType: indexType,
+			FullSize: compressedSize + int64(n), Digest: digest(Big, name), LastUpdated: &at, LastPushed: &at,
+			Images: []image{
+				platform(Big, name, n, "linux", "amd64", "", ""), platform(Big, name, n, "linux", "arm64", "v8", ""),
+				platform(Big, name, n, "unknown", "unknown", "", ""),
+			},
+		})
+	}
+	return tags
 }
 
 // released is when the n-th tag of Nginx was pushed.
@@ -189,7 +215,7 @@ func nginxTag(n int) tag {
 		t.Images = []image{{Architecture: "amd64", OS: "linux", Status: "stale"}}
 		return t
 	}
-	t.MediaType = "application/vnd.oci.image.index.v1+json"
+	t.MediaType = indexType
 	t.FullSize = compressedSize + int64(n)
 	t.Digest = digest(Nginx, name)
 	t.LastPushed, t.LastPulled = t.LastUpdated, new(released(NginxTags))
@@ -202,18 +228,22 @@ func nginxTag(n int) tag {
 	return t
 }
 
+// alpineTags returns three tags, of which "latest" and "3.22" are one image.
 func alpineTags() []tag {
 	var tags []tag
 	for i, name := range []string{"latest", "3.22", "edge"} {
-		n := NginxTags - i
+		n, content := NginxTags-i, name
+		if name == "3.22" {
+			content = "latest"
+		}
 		tags = append(tags, tag{
 			ID: int64(i), Name: name, V2: true, Status: "active", ContentType: "image",
-			MediaType: "application/vnd.oci.image.index.v1+json", FullSize: 3 << 20, Digest: digest(Alpine, name),
+			MediaType: indexType, FullSize: 3 << 20, Digest: digest(Alpine, content),
 			LastUpdated: new(released(n)), LastPushed: new(released(n)), LastPulled: new(released(n)),
 			Images: []image{
-				platform(Alpine, name, n, "linux", "amd64", "", ""),
-				platform(Alpine, name, n, "windows", "amd64", "", "10.0.20348.2402"),
-				platform(Alpine, name, n, "unknown", "unknown", "", ""),
+				platform(Alpine, content, NginxTags, "linux", "amd64", "", ""),
+				platform(Alpine, content, NginxTags, "windows", "amd64", "", "10.0.20348.2402"),
+				platform(Alpine, content, NginxTags, "unknown", "unknown", "", ""),
 			},
 		})
 	}

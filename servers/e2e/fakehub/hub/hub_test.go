@@ -44,7 +44,7 @@ func fetch(t *testing.T, server *httptest.Server, target string) (*http.Response
 
 func serve(t *testing.T) *httptest.Server {
 	t.Helper()
-	server := httptest.NewTLSServer(Handler())
+	server := httptest.NewTLSServer(New())
 	t.Cleanup(server.Close)
 	return server
 }
@@ -71,7 +71,7 @@ func TestPaging(t *testing.T) {
 				if response.StatusCode != http.StatusOK {
 					t.Fatalf("%s: %s: %s", target, response.Status, body)
 				}
-				var p page
+				var p page[tag]
 				if err := json.Unmarshal(body, &p); err != nil {
 					t.Fatal(err)
 				}
