@@ -18,11 +18,15 @@ import (
 type options struct {
 	config      string
 	credentials string
+	keys        string
+	trustedRoot string
 }
 
 func (o *options) flags(set *flag.FlagSet) {
 	set.StringVar(&o.config, "registries", "", "YAML file about registries: mirrors, repositories, plain HTTP, and whose keyless signatures count")
 	set.StringVar(&o.credentials, "credentials", "", "folder of logins: HOST.token, and config.json in docker's form; it is read again when it changes")
+	set.StringVar(&o.keys, "keys", "", "folder of public keys (NAME.pub, PEM) that signatures are verified with")
+	set.StringVar(&o.trustedRoot, "trusted-root", "", "sigstore trusted root (JSON) that keyless signatures are verified with; it takes signers in --registries")
 }
 
 // config is the file of --registries.

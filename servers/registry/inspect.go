@@ -306,7 +306,7 @@ func (s *session) referrersOf(ctx context.Context, view imageView) ([]referrerLi
 		subjects = append(subjects, view.manifest.digest)
 	}
 	for _, subject := range subjects {
-		found, err := s.referrers(ctx, view.ref.repository, subject)
+		found, _, err := s.referrers(ctx, view.ref.repository, subject)
 		if err != nil {
 			return nil, false, err
 		}
@@ -324,7 +324,8 @@ func (s *session) referrersOf(ctx context.Context, view imageView) ([]referrerLi
 // referrers asks what refers to a digest (distribution specification, "listing referrers"), and where the registry does not
 // know, looks at the tag that stands in for it ("unavailable referrers API"). Signatures that lie under cosign's own tags
 // are not among them.
-func (s *session) referrers(ctx context.Context, repository name.Repository, digest string) ([]descriptor, error) {
+func (s *session) referrers(ctx context.Context, repository name.Repository, digest string) (found []descriptor, how string, err error) {
+	how = "api"
 	said, err := firstOf(ctx, s, repository, func(e *endpoint) (answer, error) {
 		return e.read(ctx, http.MethodGet, "referrers/"+digest, nil, manifestTypes()[:1], maxManifest)
 	})
@@ -335,24 +336,24 @@ func (s *session) referrers(ctx context.Context, repository name.Repository, dig
 		said.header.Del(digestHeader) // the list is made for the question; what it says of itself is of no use
 		index, err = newManifest(said, "")
 		if err != nil {
-			return nil, err
+			return nil, how, err
 		}
 	case errors.As(err, &status) && status.status < http.StatusInternalServerError && status.status != http.StatusTooManyRequests:
 		index, err = s.manifest(ctx, repository, strings.Replace(digest, ":", "-", 1))
+		how = "tag"
 		if errors.As(err, &status) && status.status == http.StatusNotFound {
-			return nil, nil
+			return nil, how, nil
 		}
 		if err != nil {
-			return nil, err
+			return nil, how, err
 		}
 	default:
-		return nil, err
+		return nil, how, err
 	}
-	var valid []descriptor
 	for _, d := range index.content.Manifests {
 		if d.check(maxManifest) == nil {
-			valid = append(valid, d)
+			found = append(found, d)
 		}
 	}
-	return valid, nil
+	return found, how, nil
 }

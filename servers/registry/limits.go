@@ -90,3 +90,12 @@ const (
 	maxShownFiles = 10       // files of one finding
 	maxQuoted     = 160      // bytes of an instruction that a finding repeats
 )
+
+// What is read of signatures.
+const (
+	maxHolders     = 100     // manifests that hold signatures of an image
+	maxSignatures  = 100     // signatures and attestations of an image
+	maxAtOnce      = 2       // of them that are read at once: each may be as large as the next bound
+	maxSignature   = 8 << 20 // bytes of one; an attestation may hold an SBOM
+	maxTrustedRoot = 1 << 20 // bytes of --trusted-root
+)

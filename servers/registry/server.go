@@ -18,7 +18,8 @@ type server struct {
 	client    *client
 	workspace *workspace.Root // nil without --workspace
 	turn      chan struct{}   // holds one for each call that runs: each may hold lists of tags, or a layer
-	lints     chan struct{}   // holds one for each image that is unpacked
+	trust     *trust
+	lints     chan struct{} // holds one for each image that is unpacked
 }
 
 // newServer opens what the flags name.
@@ -31,6 +32,10 @@ func newServer(own options, env mcpserver.Env) (*server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--credentials: %w", err)
 	}
+	trusted, err := openTrust(own, config.Signers)
+	if err != nil {
+		return nil, err
+	}
 	return &server{
 		client: &client{
 			outbound: func() (http.RoundTripper, error) {
@@ -42,7 +47,7 @@ func newServer(own options, env mcpserver.Env) (*server, error) {
 			},
 			config: config, logins: logins, cache: newCache(cacheBudget), now: time.Now,
 		},
-		workspace: env.Workspace, turn: make(chan struct{}, maxCalls), lints: make(chan struct{}, maxLints),
+		workspace: env.Workspace, trust: trusted, turn: make(chan struct{}, maxCalls), lints: make(chan struct{}, maxLints),
 	}, nil
 }
 

@@ -51,6 +51,11 @@ func (s *server) tools() []mcpserver.Tool {
 			Description: "Check an image against what the CIS Docker Benchmark (section 4) and dockle check: root user, secrets in environment, history or files, setuid files, " +
 				"package caches, missing health check, ADD from a URL, empty passwords and more. Layers are streamed and not kept.",
 		}, s.lintImage),
+		mcpserver.Typed(mcpserver.Definition{
+			Name: "check_signatures", Title: "Check an image's signatures", OpenWorld: true,
+			Description: "Look for cosign signatures and attestations of an image, under its tags and among its referrers, in the old formats and the bundle format, and verify them " +
+				"with the operator's keys and signers. verified, present (there, and not verified) and absent are three things; an attestation is no signature.",
+		}, s.checkSignatures),
 	}
 	for i := range table {
 		table[i].Timeout = callTimeout
