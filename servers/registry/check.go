@@ -144,7 +144,7 @@ func (c *checker) judge(ctx context.Context, t target, documents map[string]docu
 	}
 	state := stateOf(t.ref)
 	if c.asked == nil {
-		return pinFindings(state, t.ref.String(), ""), nil
+		return pinFindings(state, ""), nil
 	}
 	pinned, err := c.asked.pin(ctx, t, documents)
 	if err != nil {
@@ -154,7 +154,7 @@ func (c *checker) judge(ctx context.Context, t target, documents map[string]docu
 	if pinned.Reference != "" {
 		fix = "write " + pinned.Reference
 	}
-	findings := pinFindings(pinned.State, pinned.Image, fix)
+	findings := pinFindings(pinned.State, fix)
 	updated, err := c.asked.update(ctx, t, documents)
 	if err != nil {
 		return nil, err
@@ -163,25 +163,25 @@ func (c *checker) judge(ctx context.Context, t target, documents map[string]docu
 	case classPatch, classMinor, classMajor:
 		findings = append(findings, finding.Finding{
 			Rule: ruleOutdated, Verdict: finding.Fail, Fix: "write " + updated.Reference,
-			Message: fmt.Sprintf("%s: there is a newer %s version, %s", updated.Image, updated.Class, strings.SplitN(updated.Update, "@", 2)[0]),
+			Message: fmt.Sprintf("there is a newer %s version, %s", updated.Class, strings.SplitN(updated.Update, "@", 2)[0]),
 		})
 	case classNone, classRebuild: // check_pinning's finding says that the tag has moved on
 	case classUnknown:
 		findings = append(findings, finding.Finding{
-			Rule: ruleOutdated, Verdict: finding.Unknown, Message: "updates of " + updated.Image + " are not known", Reason: updated.Error.Message,
+			Rule: ruleOutdated, Verdict: finding.Unknown, Message: "whether it is up to date is not known", Reason: updated.Error.Message,
 		})
 	}
 	if d := updated.Distribution; d != nil {
 		findings = append(findings, finding.Finding{
 			Rule: ruleDistribution, Verdict: finding.Fail, Fix: "try the tag " + d.Tag,
-			Message: fmt.Sprintf("%s: it is for %s, and there is %s", updated.Image, d.From, d.To),
+			Message: fmt.Sprintf("it is for %s, and there is %s", d.From, d.To),
 		})
 	}
 	return findings, nil
 }
 
 // pinFindings says what a state comes to.
-func pinFindings(state pinState, image, fix string) []finding.Finding {
+func pinFindings(state pinState, fix string) []finding.Finding {
 	rule, message := "", ""
 	switch state {
 	case pinNone:
@@ -199,5 +199,5 @@ func pinFindings(state pinState, image, fix string) []finding.Finding {
 	case pinDigest, pinUnknown:
 		return nil
 	}
-	return []finding.Finding{{Rule: rule, Verdict: finding.Fail, Message: image + ": " + message, Fix: fix}}
+	return []finding.Finding{{Rule: rule, Verdict: finding.Fail, Message: message, Fix: fix}}
 }
