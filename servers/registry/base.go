@@ -154,7 +154,7 @@ func (b *baseSearch) annotated(key string) string {
 func (b *baseSearch) byLayers(ctx context.Context, candidates []reference) (bool, error) {
 	bases := make([]imageView, len(candidates))
 	problems := make([]error, len(candidates))
-	each(len(candidates), atOnce, func(i int) { bases[i], problems[i] = b.image(ctx, candidates[i], b.view.platform) })
+	each(len(candidates), maxBases, func(i int) { bases[i], problems[i] = b.image(ctx, candidates[i], b.view.platform) })
 	nearest := -1
 	for i, ref := range candidates {
 		if problems[i] != nil {

@@ -41,18 +41,22 @@ type choice struct {
 	passed       map[reason][]string
 }
 
-// choose finds the update for the tag current among the tags of its repository, in their order.
+// choose finds the update for the tag current among the tags of its repository.
 func choose(repository, current string, tags []string) choice {
 	words := newVocabulary()
-	now := words.parse(current)
+	return chooseAmong(repository, words.parse(current), words.parseAll(tags))
+}
+
+// chooseAmong is choose with tags that are taken apart.
+func chooseAmong(repository string, now tag, tags []tag) choice {
 	c := choice{class: classNone, passed: map[reason][]string{}}
 	var best, next *tag
 	pass := func(why reason, text string) { c.passed[why] = append(c.passed[why], text) }
-	for _, text := range tags {
-		if text == current {
+	for _, candidate := range tags {
+		text := candidate.text
+		if text == now.text {
 			continue
 		}
-		candidate := words.parse(text)
 		why := against(repository, now, candidate)
 		switch {
 		case why == notDistribution && newerRelease(now.dist, candidate.dist):

@@ -60,6 +60,9 @@ func (s *session) image(ctx context.Context, ref reference, wanted string) (imag
 	if err != nil {
 		return imageView{}, err
 	}
+	if bytes.Count(data, []byte("{")) > maxObjects {
+		return imageView{}, errConfig
+	}
 	view.config, err = v1.ParseConfigFile(bytes.NewReader(data))
 	if err != nil {
 		return imageView{}, errConfig

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -120,6 +121,9 @@ func newManifest(said answer, identifier string) (manifest, error) {
 	claimed := said.header.Get(digestHeader)
 	if strings.HasPrefix(identifier, "sha256:") && m.digest != identifier || strings.HasPrefix(claimed, "sha256:") && m.digest != claimed {
 		return manifest{}, errDigest
+	}
+	if bytes.Count(said.body, []byte("{")) > maxObjects {
+		return manifest{}, fmt.Errorf("%w: it has more than %d objects", errDescriptor, maxObjects)
 	}
 	if err := json.Unmarshal(said.body, &m.content); err != nil || m.content.SchemaVersion != 2 {
 		return manifest{}, errSchema

@@ -16,6 +16,11 @@ import (
 // read: an alias stands for itself, so that none can multiply.
 func yamlImages(doc document, text string, kind source) found {
 	w := yamlWalk{document: doc, kind: kind}
+	// A value takes some hundred bytes while it is decoded, however few it has in the text.
+	if values := strings.Count(text, "\n") + strings.Count(text, ",") + strings.Count(text, ":") + strings.Count(text, "- ") + strings.Count(text, "["); values > maxNodes {
+		w.problems = append(w.problems, problem{file: doc.file, text: "more than " + strconv.Itoa(maxNodes) + " values; it is not read"})
+		return w.found
+	}
 	decoder := yaml.NewDecoder(strings.NewReader(text))
 	for range maxDocuments {
 		var root yaml.Node

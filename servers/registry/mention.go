@@ -144,7 +144,10 @@ func (p problem) Error() string {
 }
 
 // extract finds the images that a text names.
-func extract(file, text string, kind source) found {
+func extract(file, text string, kind source) (found, document) {
+	if strings.Count(text, "\n") > maxLines {
+		return found{problems: []problem{{file: file, text: fmt.Sprintf("more than %d lines; it is not read", maxLines)}}}, document{}
+	}
 	if kind == sourceAuto || kind == "" {
 		kind = sniff(file, text)
 	}
@@ -158,7 +161,7 @@ func extract(file, text string, kind source) found {
 	if len(out.mentions) > maxMentions {
 		out.mentions, out.cut = out.mentions[:maxMentions], true
 	}
-	return out
+	return out, doc
 }
 
 // isSource says whether a file of a folder may name images: by the names that the programs go by which read them.

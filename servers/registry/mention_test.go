@@ -57,7 +57,7 @@ func TestExtract(t *testing.T) {
 			"5:15 services.b.image redis:1.25 ->     image: &j redis:1.27@" + newDigest}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			found := extract(tc.file, tc.text, sourceAuto)
+			found, _ := extract(tc.file, tc.text, sourceAuto)
 			if len(found.problems) > 0 {
 				t.Errorf("problems %v", found.problems)
 			}
@@ -98,7 +98,7 @@ func TestUnreadable(t *testing.T) {
 		"kind: Secret\napiVersion: v1\ndata: {a: hunter2\n": "no YAML",
 		"{{ if .x }}\nimage: a\n{{ end }}\n":                "no YAML",
 	} {
-		found := extract("a.yaml", text, sourceKubernetes)
+		found, _ := extract("a.yaml", text, sourceKubernetes)
 		if len(found.problems) != 1 || !strings.Contains(found.problems[0].text, want) || strings.Contains(found.problems[0].Error(), "hunter2") {
 			t.Errorf("%q: %v", text, found.problems)
 		}
@@ -122,7 +122,7 @@ func FuzzYAML(f *testing.F) {
 // fuzzText: a change is of a line that is there, and writing it makes the file name the new image there.
 func fuzzText(t *testing.T, text string, kind source) {
 	text = strings.ToValidUTF8(text, "?")
-	found := extract("f", text, kind)
+	found, _ := extract("f", text, kind)
 	lines := newDocument("f", text).lines
 	for _, m := range found.mentions {
 		if m.line < 0 || m.line > len(lines) || m.column < 0 {

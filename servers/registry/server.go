@@ -46,6 +46,7 @@ func newServer(own options, env mcpserver.Env) (*server, error) {
 				return way.Transport(), nil
 			},
 			config: config, logins: logins, cache: newCache(cacheBudget), now: time.Now,
+			pages: make(chan struct{}, maxPagesAtOnce), choosing: make(chan struct{}, 1),
 		},
 		workspace: env.Workspace, trust: trusted, turn: make(chan struct{}, maxCalls), lints: make(chan struct{}, maxLints),
 	}, nil
@@ -142,11 +143,13 @@ func (s *server) targets(in inputs) (targets, error) {
 // read adds the images that a file names.
 func (t *targets) read(f workspace.File, kind source) {
 	text := strings.ToValidUTF8(string(f.Data), "\ufffd")
-	named := extract(f.Path, text, kind)
+	named, doc := extract(f.Path, text, kind)
 	if t.documents == nil {
 		t.documents = map[string]document{}
 	}
-	t.documents[f.Path] = newDocument(f.Path, text)
+	if len(named.mentions) > 0 {
+		t.documents[f.Path] = doc
+	}
 	t.cut = t.cut || named.cut
 	for _, p := range named.problems {
 		t.problems = append(t.problems, p)

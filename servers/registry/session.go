@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -26,6 +27,9 @@ type client struct {
 	config   config
 	logins   *credentials
 	cache    *cache
+	pages    chan struct{} // holds one for each page of a list that is read
+	choosing chan struct{} // holds one while an update is chosen, which takes apart a whole list
+	apart    takenApart    // for whoever holds choosing
 	now      func() time.Time
 }
 
@@ -33,6 +37,7 @@ type client struct {
 // repository has one token, one walk of its tags, and one answer about each of them.
 type session struct {
 	*client
+	left      atomic.Int64 // bytes of lists that the call may still read
 	transport http.RoundTripper
 	lanes     []context.Context //nolint:containedctx // a session is one call; each lane is a set of connections within it
 
@@ -51,6 +56,7 @@ func (c *client) session(ctx context.Context) (*session, error) {
 		return nil, err
 	}
 	s := &session{client: c, transport: way}
+	s.left.Store(maxAllLists)
 	for range maxLanes {
 		s.lanes = append(s.lanes, outbound.WithCall(ctx, outbound.Call(ctx)))
 	}
@@ -237,7 +243,7 @@ type tagList struct {
 func (s *session) tags(ctx context.Context, repository name.Repository) (tagList, error) {
 	return s.lists.do(ctx, repository.Name(), func() (tagList, error) {
 		return firstOf(ctx, s, repository, func(e *endpoint) (tagList, error) {
-			names, more, err := e.walk(ctx, "tags/list", "tags", tagName.MatchString)
+			names, more, err := e.walk(ctx, s, "tags/list", "tags", tagName.MatchString)
 			slices.Sort(names) // some registries answer in another order each time
 			return tagList{names, more}, err
 		})
@@ -278,7 +284,7 @@ func (s *session) catalogue(ctx context.Context, registry name.Registry) (tagLis
 	if err != nil {
 		return tagList{}, err
 	}
-	names, cut, err := e.walk(ctx, "_catalog", "repositories", func(text string) bool {
+	names, cut, err := e.walk(ctx, s, "_catalog", "repositories", func(text string) bool {
 		_, err := parseRepository(registry.RegistryStr() + "/" + text)
 		return err == nil && !strings.ContainsAny(text, ":@")
 	})
@@ -290,20 +296,16 @@ func (s *session) catalogue(ctx context.Context, registry name.Registry) (tagLis
 }
 
 // walk follows a list of names from page to page (distribution specification, "listing tags").
-func (e *endpoint) walk(ctx context.Context, path, member string, valid func(string) bool) (names []string, cut bool, err error) {
+func (e *endpoint) walk(ctx context.Context, s *session, path, member string, valid func(string) bool) (names []string, cut bool, err error) {
 	query := url.Values{"n": {fmt.Sprint(pageSize)}}
 	seen := map[string]bool{}
-	bytesLeft := maxListBytes
+	bytesLeft := int64(maxListBytes)
 	for range maxPages {
-		page, err := e.read(ctx, http.MethodGet, path, query, nil, int64(min(maxPage, bytesLeft)))
+		page, listed, err := e.page(ctx, s, path, query, member, min(maxPage, bytesLeft))
 		if err != nil {
 			return nil, false, err
 		}
-		bytesLeft -= len(page.body)
-		listed, err := decodeNames(page.body, member)
-		if err != nil {
-			return nil, false, err
-		}
+		bytesLeft -= int64(len(page.body))
 		fresh := false
 		for _, text := range listed {
 			if !valid(text) || seen[text] {
@@ -321,11 +323,31 @@ func (e *endpoint) walk(ctx context.Context, path, member string, valid func(str
 			return names, false, nil
 		case !fresh:
 			return nil, false, errEndless
-		case bytesLeft <= 0:
+		case bytesLeft <= 0 || s.left.Load() <= 0:
 			return names, true, nil
 		}
 	}
 	return names, true, nil
+}
+
+// page reads one page of a list. Few are read at once, since any may be as large as is taken.
+func (e *endpoint) page(ctx context.Context, s *session, path string, query url.Values, member string, maxBytes int64) (answer, []string, error) {
+	select {
+	case s.pages <- struct{}{}:
+		defer func() { <-s.pages }()
+	case <-ctx.Done():
+		return answer{}, nil, ctx.Err()
+	}
+	if s.left.Load() <= 0 {
+		return answer{}, nil, fmt.Errorf("%w: the lists of this call together", limit.ErrTooLarge)
+	}
+	said, err := e.read(ctx, http.MethodGet, path, query, nil, maxBytes)
+	if err != nil {
+		return answer{}, nil, err
+	}
+	s.left.Add(-int64(len(said.body)))
+	names, err := decodeNames(said.body, member)
+	return said, names, err
 }
 
 var errEndless = errors.New("the registry's list has a page with nothing new and says that it goes on; it would never end")

@@ -125,6 +125,14 @@ func (v vocabulary) parse(text string) tag {
 	return p.tag
 }
 
+func (v vocabulary) parseAll(texts []string) []tag {
+	all := make([]tag, len(texts))
+	for i, text := range texts {
+		all[i] = v.parse(text)
+	}
+	return all
+}
+
 type tagParser struct {
 	vocabulary
 	tag   tag

@@ -93,7 +93,10 @@ func (s *session) offer(ctx context.Context, ref reference) (offer, error) {
 	if err != nil {
 		return offer{}, err
 	}
-	chosen := choose(ref.repository.RepositoryStr(), current, list.tags)
+	chosen, err := s.choose(ctx, ref, current, list.tags)
+	if err != nil {
+		return offer{}, err
+	}
 	found := offer{class: chosen.class, tag: chosen.update, evidence: evidence{Tags: len(list.tags), ListCut: list.cut, PassedBy: passedOver(chosen)}}
 	if chosen.distribution != "" {
 		words := newVocabulary()
@@ -106,6 +109,29 @@ func (s *session) offer(ctx context.Context, ref reference) (offer, error) {
 	found.evidence.Digest = digest
 	found.settle(current, ref.digest, digest)
 	return found, nil
+}
+
+// choose takes the tags of one repository apart at a time, and keeps them for the next image: they take many times what
+// their names do.
+func (s *session) choose(ctx context.Context, ref reference, current string, tags []string) (choice, error) {
+	select {
+	case s.choosing <- struct{}{}:
+		defer func() { <-s.choosing }()
+	case <-ctx.Done():
+		return choice{}, ctx.Err()
+	}
+	words := newVocabulary()
+	if name := ref.repository.Name(); s.apart.session != s || s.apart.repository != name {
+		s.apart = takenApart{session: s, repository: name, tags: words.parseAll(tags)}
+	}
+	return chooseAmong(ref.repository.RepositoryStr(), words.parse(current), s.apart.tags), nil
+}
+
+// takenApart are the tags of the repository that was last chosen from.
+type takenApart struct {
+	session    *session
+	repository string
+	tags       []tag
 }
 
 // settle decides by digests: what stands for the same content is no update.
