@@ -81,11 +81,9 @@ func (s *server) findBaseImage(ctx context.Context, in findBaseImageIn) (findBas
 	if err != nil {
 		return findBaseImageOut{}, explain(ref.String(), err)
 	}
-	search := baseSearch{session: asked, view: view, out: findBaseImageOut{Image: ref.String(), Platform: view.platform, Method: byNothing}}
+	search := baseSearch{session: asked, view: view, candidates: candidates, out: findBaseImageOut{Image: ref.String(), Platform: view.platform, Method: byNothing}}
 	for _, look := range []func(context.Context) (bool, error){
-		search.byAnnotation,
-		func(ctx context.Context) (bool, error) { return search.byLayers(ctx, candidates) },
-		search.byHistory,
+		search.byAnnotation, search.byLayers, search.byHistory,
 	} {
 		if done, err := look(ctx); done || err != nil {
 			return search.out, err
@@ -97,8 +95,9 @@ func (s *server) findBaseImage(ctx context.Context, in findBaseImageIn) (findBas
 // baseSearch looks for the base of one image.
 type baseSearch struct {
 	*session
-	view imageView
-	out  findBaseImageOut
+	view       imageView
+	candidates []reference
+	out        findBaseImageOut
 }
 
 func (b *baseSearch) note(format string, args ...any) {
@@ -122,6 +121,12 @@ func (b *baseSearch) byAnnotation(ctx context.Context) (bool, error) {
 	if digestName.MatchString(digest) {
 		ref.digest, b.out.Digest = digest, digest
 	}
+	// Whoever built the image chose this name, and must not have what a login of the operator's opens shown to who may ask
+	// about the image alone.
+	if b.needsAsking(ctx, ref) {
+		b.note("the base is at another registry, for which there is a login: pass it as a candidate to have it looked at")
+		return true, nil
+	}
 	base, err := b.image(ctx, ref, b.view.platform)
 	if err == nil && b.beginsWith(base) {
 		b.out.Verified, b.out.Layers = true, len(base.config.RootFS.DiffIDs)
@@ -140,6 +145,13 @@ func (b *baseSearch) byAnnotation(ctx context.Context) (bool, error) {
 	return true, b.compare(ctx, ref)
 }
 
+// needsAsking says whether a base is at another registry, behind a login, and not one of the candidates.
+func (b *baseSearch) needsAsking(ctx context.Context, base reference) bool {
+	registry := base.repository.Registry
+	return hostOf(registry) != hostOf(b.view.ref.repository.Registry) && b.logins.of(ctx, registry) != (login{}) &&
+		!slices.ContainsFunc(b.candidates, func(c reference) bool { return c.repository.Name() == base.repository.Name() })
+}
+
 // annotated returns an annotation of the image's manifest, of its index, or a label of its configuration.
 func (b *baseSearch) annotated(key string) string {
 	for _, table := range []map[string]string{b.view.manifest.content.Annotations, b.view.top.content.Annotations, b.view.config.Config.Labels} {
@@ -151,7 +163,8 @@ func (b *baseSearch) annotated(key string) string {
 }
 
 // byLayers compares layers with those of the candidates; the one with the most layers is the nearest base.
-func (b *baseSearch) byLayers(ctx context.Context, candidates []reference) (bool, error) {
+func (b *baseSearch) byLayers(ctx context.Context) (bool, error) {
+	candidates := b.candidates
 	bases := make([]imageView, len(candidates))
 	problems := make([]error, len(candidates))
 	each(len(candidates), maxBases, func(i int) { bases[i], problems[i] = b.image(ctx, candidates[i], b.view.platform) })
@@ -208,7 +221,7 @@ func (b *baseSearch) byHistory(context.Context) (bool, error) {
 		}
 	}
 	b.out.Base = b.likely(history[last].CreatedBy)
-	b.note("the history has a CMD before the image's own instructions, which is most often the end of the base: %s", clip(history[last].CreatedBy, maxValue))
+	b.note("the history has a CMD before the image's own instructions, which is most often the end of the base: %s", shorten(history[last].CreatedBy, maxValue))
 	b.age(history[last].Created.UTC())
 	return true, nil
 }

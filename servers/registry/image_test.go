@@ -203,6 +203,31 @@ func TestFindBaseImage(t *testing.T) {
 	}
 }
 
+// What an image says of its base does not have the server use a login of the operator's for another registry.
+func TestBaseBehindALogin(t *testing.T) {
+	private := &tally{Handler: inProcess()}
+	p, other := serve(t, inProcess()), serve(t, private)
+	base := build(t, empty.Image, v1.Config{}, step{layerOf(t, file{name: "a", content: "a"}), "COPY"})
+	digest := other.put(t, "secret/base", "v1", base)
+	annotated, ok := mutate.Annotations(base, map[string]string{baseName: other.host + "/secret/base:v1", baseDigest: digest}).(v1.Image)
+	if !ok {
+		t.Fatal("no image")
+	}
+	p.put(t, "evil/app", "v1", annotated)
+	credentials := t.TempDir()
+	write(t, credentials+"/"+other.host+".token", "user:token-of-the-operator")
+	s := serverFor(t, options{credentials: credentials}, p, other)
+	private.counts = nil
+	out, err := ask[findBaseImageOut](t, s, "find_base_image", map[string]any{"reference": p.host + "/evil/app:v1"})
+	if err != nil || out.Method != byAnnotation || out.Verified || out.Newer != nil || out.AgeDays != nil || sum(private.counts) != 0 {
+		t.Errorf("%+v, %v, %v", out, err, private.counts)
+	}
+	out, err = ask[findBaseImageOut](t, s, "find_base_image", map[string]any{"reference": p.host + "/evil/app:v1", "candidates": []string{other.host + "/secret/base:v1"}})
+	if err != nil || sum(private.counts) == 0 {
+		t.Errorf("as a candidate: %+v, %v", out, err)
+	}
+}
+
 // Each rule has an image that it fails and one that it passes.
 func TestLintRules(t *testing.T) {
 	good := func() ([]step, v1.Config) {

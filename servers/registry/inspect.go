@@ -15,6 +15,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpserver"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/scrub"
 )
 
 // defaultPlatform is looked at where an image has several and none is asked for.
@@ -272,9 +273,16 @@ func (v imageView) created() time.Time {
 type shortener struct{ cut bool }
 
 func (s *shortener) text(text string) string {
-	short := clip(text, maxValue)
-	s.cut = s.cut || len(short) != len(text)
-	return strings.ToValidUTF8(short, "\ufffd")
+	s.cut = s.cut || len(text) > maxValue
+	return shorten(text, maxValue)
+}
+
+// shorten cuts what a stranger wrote. Secrets go first: of the half of one nobody sees any more that it is one.
+func shorten(text string, bytes int) string {
+	if len(text) > bytes {
+		text = clip(scrub.Text(text), bytes)
+	}
+	return strings.ToValidUTF8(text, "\ufffd")
 }
 
 func (s *shortener) list(texts []string) []string {

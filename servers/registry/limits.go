@@ -15,6 +15,7 @@ const (
 	maxLines     = 50_000  // lines of one file
 	maxDepth     = 100     // YAML nodes in nodes
 	maxWords     = 4096    // words of one Dockerfile instruction
+	maxPieces    = 32      // variables and texts that one reference is put together of
 	maxArguments = 1000    // ARG of one Dockerfile
 	maxHeredocs  = 16      // here-documents of one instruction
 )

@@ -210,7 +210,7 @@ func (s subject) matching(what string, fits func(command string) bool) []string 
 	var found []string
 	for _, command := range s.commands() {
 		if fits(command) {
-			found = append(found, what+": "+clip(command, maxQuoted))
+			found = append(found, what+": "+shorten(command, maxQuoted))
 		}
 	}
 	return found

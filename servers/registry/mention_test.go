@@ -105,6 +105,18 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
+// Arguments that are made of each other do not grow without end.
+func TestArgumentsThatGrow(t *testing.T) {
+	text := "ARG A0=" + strings.Repeat("x", 100) + "\n"
+	for i := range 40 {
+		text += fmt.Sprintf("ARG A%d=%s\n", i+1, strings.Repeat(fmt.Sprintf("$A%d", i), 20))
+	}
+	found, _ := extract("Dockerfile", text+"FROM $A40\nFROM "+strings.Repeat("$A0", 100_000)+"\n", sourceAuto)
+	if len(found.mentions) != 2 || found.mentions[0].hidden == "" || !strings.Contains(found.mentions[1].hidden, "longer") {
+		t.Errorf("%d mentions", len(found.mentions))
+	}
+}
+
 func FuzzDockerfile(f *testing.F) {
 	f.Add("# syntax=a\nARG A=b\nFROM x:${A:-c} AS d\nCOPY --from=d\nRUN <<E\nE\n")
 	f.Fuzz(func(t *testing.T, text string) { fuzzText(t, text, sourceDockerfile) })

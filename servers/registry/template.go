@@ -20,6 +20,10 @@ func expand(text string, line, start int, variables map[string]variable) (pieces
 		return []piece{{text: text, at: &span{line: line, start: start, end: start + len(text)}}}, ""
 	}
 	for i := 0; i < len(text); {
+		// What is put together of long values, again and again, would be longer than any memory.
+		if len(pieces) > maxPieces || len(join(pieces)) > maxReference {
+			return nil, "it is longer than a reference may be"
+		}
 		if text[i] == '\\' {
 			return nil, "it is written with escapes"
 		}
