@@ -64,7 +64,7 @@ func explain(what string, err error) error {
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	for _, own := range []error{errDigest, errSize, errDescriptor, errSchema, errList, errEndless, errReveals, errRedirects, errToken} {
+	for _, own := range []error{errDigest, errSize, errDescriptor, errSchema, errList, errEndless, errReveals, errRedirects, errToken, errRange, errConfig} {
 		if errors.Is(err, own) {
 			return mcpserver.Errorf(mcpserver.CodeUnavailable, "%s: %w", what, own)
 		}

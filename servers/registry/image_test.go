@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -200,6 +201,26 @@ func TestFindBaseImage(t *testing.T) {
 	p.put(t, "acme/scratch", "v1", build(t, empty.Image, v1.Config{}, step{layerOf(t, file{name: "a", content: "a"}), "COPY a /"}))
 	if out = find("acme/scratch:v1"); out.Method != byNothing || len(out.Evidence) != 3 {
 		t.Errorf("nothing: %+v", out)
+	}
+}
+
+// A layer that one answer may not hold is read in parts, and its digest is that of the whole.
+func TestLayerInParts(t *testing.T) {
+	for name, start := range map[string]func(testing.TB) place{
+		"docker-registry": distributionRegistry, "go-containerregistry": func(t testing.TB) place { return serve(t, inProcess()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := start(t)
+			random := make([]byte, 2*layerPart+12345)
+			rng := rand.NewChaCha8([32]byte{})
+			_, _ = rng.Read(random)
+			p.put(t, "acme/big", "v1", build(t, empty.Image, v1.Config{User: "1"},
+				step{layerOf(t, file{name: "big", content: string(random)}, file{name: "bin/su", mode: 0o4755}), "COPY"}))
+			out, err := ask[lintImageOut](t, serverFor(t, options{}, p), "lint_image", map[string]any{"reference": p.host + "/acme/big:v1"})
+			if err != nil || !strings.Contains(fmt.Sprint(out.Findings), "/bin/su") || strings.Contains(fmt.Sprint(out.Findings), ruleUnread) {
+				t.Errorf("%+v, %v", out, err)
+			}
+		})
 	}
 }
 

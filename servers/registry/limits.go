@@ -31,24 +31,25 @@ const (
 const (
 	requestTimeout  = 20 * time.Second // less than a call has, so that the caller hears of it
 	maxRedirects    = 5
-	maxErrorBody    = 64 << 10   // bytes of an error's body that are read and dropped
-	maxUpstreamText = 200        // bytes of a connection's error that an answer repeats
-	maxManifest     = 2 << 20    // bytes
-	maxImageConfig  = 2 << 20    // bytes of an image's configuration
-	maxObjects      = 10_000     // JSON objects of either, each of which takes many times its text
-	maxBases        = 4          // candidates for a base that are read at once
-	maxLayers       = 1000       // layers of an image
-	maxPlatforms    = 1000       // entries of an index
-	pageSize        = 1000       // names of a page that a list is asked for
-	maxPage         = 1 << 20    // bytes of a page
-	maxPagesAtOnce  = 16         // that are read at once, of all calls
-	maxAllLists     = 16 << 20   // bytes of all lists of a call
-	maxPages        = 200        // pages of a list
-	maxNames        = 50_000     // names of a list
-	maxListBytes    = 8 << 20    // bytes of all pages of a list
-	maxQuery        = 2 << 10    // bytes of the query that the next page is asked for with
-	maxLayer        = 64_000_000 // bytes of a compressed layer; what the outbound package lets through is slightly more
-	maxLanes        = 4          // sets of connections of one call; outbound gives each eight to a host
+	maxErrorBody    = 64 << 10 // bytes of an error's body that are read and dropped
+	maxUpstreamText = 200      // bytes of a connection's error that an answer repeats
+	maxManifest     = 2 << 20  // bytes
+	maxImageConfig  = 2 << 20  // bytes of an image's configuration
+	maxObjects      = 10_000   // JSON objects of either, each of which takes many times its text
+	maxBases        = 4        // candidates for a base that are read at once
+	maxLayers       = 1000     // layers of an image
+	maxPlatforms    = 1000     // entries of an index
+	pageSize        = 1000     // names of a page that a list is asked for
+	maxPage         = 1 << 20  // bytes of a page
+	maxPagesAtOnce  = 16       // that are read at once, of all calls
+	maxAllLists     = 16 << 20 // bytes of all lists of a call
+	maxPages        = 200      // pages of a list
+	maxNames        = 50_000   // names of a list
+	maxListBytes    = 8 << 20  // bytes of all pages of a list
+	maxQuery        = 2 << 10  // bytes of the query that the next page is asked for with
+	maxLayer        = 1 << 30  // bytes of a compressed layer
+	layerPart       = 32 << 20 // bytes of a layer that one request asks for; outbound lets 64 MiB through
+	maxLanes        = 4        // sets of connections of one call; outbound gives each eight to a host
 )
 
 // What is kept.
@@ -60,6 +61,7 @@ const (
 
 // What one call takes and answers.
 const (
+	lintTimeout = 5 * time.Minute // of a call that looks through layers; it may have to unpack maxUnpacked
 	callTimeout = 2 * time.Minute // of a call; a hundred images at a registry far away take their time
 	maxCalls    = 4               // calls that run at once
 	maxImages   = 100             // images of one answer

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -171,7 +172,11 @@ type answer struct {
 // read asks for path below /v2/REPOSITORY/ and returns the answer, of at most maxBytes.
 func (e *endpoint) read(ctx context.Context, method, path string, query url.Values, accept []string, maxBytes int64) (answer, error) {
 	return within(ctx, e.lane, func(ctx context.Context) (answer, error) {
-		response, err := e.do(ctx, method, path, query, accept)
+		header := http.Header{}
+		if len(accept) > 0 {
+			header.Set("Accept", strings.Join(accept, ", "))
+		}
+		response, err := e.do(ctx, method, path, query, header)
 		if err != nil {
 			return answer{}, err
 		}
@@ -190,22 +195,20 @@ func (e *endpoint) read(ctx context.Context, method, path string, query url.Valu
 var errReveals = errors.New("the registry's answer repeats the login that it was given; it is dropped")
 
 // do asks, and returns the answer if it is a success.
-func (e *endpoint) do(ctx context.Context, method, path string, query url.Values, accept []string) (*http.Response, error) {
+func (e *endpoint) do(ctx context.Context, method, path string, query url.Values, header http.Header) (*http.Response, error) {
 	u := *e.base.JoinPath("v2", e.repository.RepositoryStr(), path)
 	u.RawQuery = query.Encode()
 	request, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
 	if err != nil {
 		return nil, err
 	}
-	if len(accept) > 0 {
-		request.Header.Set("Accept", strings.Join(accept, ", "))
-	}
+	maps.Copy(request.Header, header)
 	request.Header.Set("User-Agent", "bulkhead-registry")
 	response, err := e.http.Do(request)
 	if err != nil {
 		return nil, err
 	}
-	if response.StatusCode != http.StatusOK {
+	if response.StatusCode != http.StatusOK && (response.StatusCode != http.StatusPartialContent || header.Get("Range") == "") {
 		defer response.Body.Close()
 		_, _ = io.CopyN(io.Discard, response.Body, maxErrorBody) // so that the connection can be used again
 		return nil, &statusError{status: response.StatusCode, retryAfter: response.Header.Get("Retry-After")}
@@ -435,7 +438,8 @@ func (s *session) blob(ctx context.Context, repository name.Repository, d descri
 	return body, err
 }
 
-// layer streams a layer. What is read is held against the descriptor: the end of the stream is an error if it is not that.
+// layer streams a layer, in parts of a size that the outbound package lets through. What is read is held against the
+// descriptor: the end of the stream is an error if it is not that.
 func (s *session) layer(ctx context.Context, repository name.Repository, d descriptor) (io.ReadCloser, error) {
 	if err := d.check(maxLayer); err != nil {
 		return nil, err
@@ -443,14 +447,70 @@ func (s *session) layer(ctx context.Context, repository name.Repository, d descr
 	return firstOf(ctx, s, repository, func(e *endpoint) (io.ReadCloser, error) {
 		streaming, cancel := context.WithCancel(e.lane)
 		stop := context.AfterFunc(ctx, cancel)
-		response, err := e.do(streaming, http.MethodGet, "blobs/"+d.Digest, nil, nil) //nolint:bodyclose // verified closes it
-		if err != nil {
+		parts := &inParts{size: d.Size, open: func(from, to int64) (io.ReadCloser, error) {
+			return e.part(streaming, "blobs/"+d.Digest, from, to, d.Size)
+		}}
+		if err := parts.begin(); err != nil {
 			stop()
 			cancel()
 			return nil, err
 		}
-		return &verified{body: response.Body, want: d, hash: newHash(), end: func() { stop(); cancel() }}, nil
+		return &verified{body: parts, want: d, hash: newHash(), end: func() { stop(); cancel() }}, nil
 	})
+}
+
+// part opens the bytes from one place to another of something with that size.
+func (e *endpoint) part(ctx context.Context, path string, from, to, size int64) (io.ReadCloser, error) {
+	var header http.Header
+	if from > 0 || to < size {
+		header = http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", from, to-1)}}
+	}
+	response, err := e.do(ctx, http.MethodGet, path, nil, header)
+	if err != nil {
+		return nil, err
+	}
+	// A registry that knows no ranges sends all of it each time.
+	if from > 0 && response.StatusCode != http.StatusPartialContent {
+		response.Body.Close()
+		return nil, errRange
+	}
+	return response.Body, nil
+}
+
+var errRange = fmt.Errorf("it has more than %d MiB, and the registry sends no parts of it", layerPart>>20)
+
+// inParts reads something part by part.
+type inParts struct {
+	open func(from, to int64) (io.ReadCloser, error)
+	size int64
+	at   int64 // that was read
+	end  int64 // of the part
+	body io.ReadCloser
+}
+
+// begin opens the next part.
+func (p *inParts) begin() (err error) {
+	p.end = min(p.at+layerPart, p.size)
+	p.body, err = p.open(p.at, p.end)
+	return err
+}
+
+func (p *inParts) Read(b []byte) (int, error) {
+	n, err := p.body.Read(b)
+	p.at += int64(n)
+	if !errors.Is(err, io.EOF) || p.at != p.end || p.at >= p.size {
+		return n, err // verified sees whether too much or too little came
+	}
+	_ = p.body.Close()
+	return n, p.begin()
+}
+
+// Close closes the part that is open.
+func (p *inParts) Close() error {
+	if p.body == nil {
+		return nil
+	}
+	return p.body.Close()
 }
 
 // each runs f for every index below n, some at a time.

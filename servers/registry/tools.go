@@ -59,6 +59,9 @@ func (s *server) tools() []mcpserver.Tool {
 	}
 	for i := range table {
 		table[i].Timeout = callTimeout
+		if table[i].Definition.Name == "lint_image" {
+			table[i].Timeout = lintTimeout
+		}
 	}
 	return table
 }
