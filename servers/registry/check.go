@@ -51,7 +51,7 @@ func newChecker(env mcpserver.Env) finding.Checker {
 	return finding.Checker{
 		Tool: "registry", Version: version.String(), Rules: imageRules(), Match: isSource, Check: c.check,
 		Flags: func(set *flag.FlagSet) {
-			c.own.flags(set)
+			c.own.askingFlags(set)
 			set.StringVar(&c.egress, "egress", "", "the way out, to look for updates and moved tags: unix:///PATH of an egress socket, or direct; without it no registry is asked")
 			set.Func("allow-host", "with --egress direct: `HOST[:PORT][=CIDR,…]`, or a preset (docker.io, ghcr.io, quay.io), that may be reached (repeatable)", c.allow)
 			set.StringVar(&c.caFile, "ca-file", "", "PEM file of certificate authorities to trust beside the system's")
@@ -102,11 +102,11 @@ func (c *checker) open(ctx context.Context) error {
 	}
 	env := c.env
 	env.Outbound = func() (*outbound.Client, error) { return way, nil }
-	s, err := newServer(c.own, env)
+	asking, err := newClient(c.own, env)
 	if err != nil {
 		return err
 	}
-	c.asked, err = s.client.session(outbound.WithCall(ctx, ""))
+	c.asked, err = asking.session(outbound.WithCall(ctx, ""))
 	return err
 }
 

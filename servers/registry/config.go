@@ -22,11 +22,17 @@ type options struct {
 	trustedRoot string
 }
 
+// flags declares them all.
 func (o *options) flags(set *flag.FlagSet) {
-	set.StringVar(&o.config, "registries", "", "YAML file about registries: mirrors, repositories, plain HTTP, and whose keyless signatures count")
-	set.StringVar(&o.credentials, "credentials", "", "folder of logins: HOST.token, and config.json in docker's form; it is read again when it changes")
+	o.askingFlags(set)
 	set.StringVar(&o.keys, "keys", "", "folder of public keys (NAME.pub, PEM) that signatures are verified with")
 	set.StringVar(&o.trustedRoot, "trusted-root", "", "sigstore trusted root (JSON) that keyless signatures are verified with; it takes signers in --registries")
+}
+
+// askingFlags declares those that decide how registries are asked.
+func (o *options) askingFlags(set *flag.FlagSet) {
+	set.StringVar(&o.config, "registries", "", "YAML file about registries: mirrors, repositories, plain HTTP, and whose keyless signatures count")
+	set.StringVar(&o.credentials, "credentials", "", "folder of logins: HOST.token, and config.json in docker's form; it is read again when it changes")
 }
 
 // config is the file of --registries.

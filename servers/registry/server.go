@@ -24,6 +24,21 @@ type server struct {
 
 // newServer opens what the flags name.
 func newServer(own options, env mcpserver.Env) (*server, error) {
+	asking, err := newClient(own, env)
+	if err != nil {
+		return nil, err
+	}
+	trusted, err := openTrust(own, asking.config.Signers)
+	if err != nil {
+		return nil, err
+	}
+	return &server{
+		client: asking, workspace: env.Workspace, trust: trusted, turn: make(chan struct{}, maxCalls), lints: make(chan struct{}, maxLints),
+	}, nil
+}
+
+// newClient opens what of the flags decides how registries are asked.
+func newClient(own options, env mcpserver.Env) (*client, error) {
 	config, err := readConfig(own.config)
 	if err != nil {
 		return nil, fmt.Errorf("--registries: %w", err)
@@ -32,23 +47,16 @@ func newServer(own options, env mcpserver.Env) (*server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--credentials: %w", err)
 	}
-	trusted, err := openTrust(own, config.Signers)
-	if err != nil {
-		return nil, err
-	}
-	return &server{
-		client: &client{
-			outbound: func() (http.RoundTripper, error) {
-				way, err := env.Outbound()
-				if err != nil {
-					return nil, err
-				}
-				return way.Transport(), nil
-			},
-			config: config, logins: logins, cache: newCache(cacheBudget), now: time.Now,
-			pages: make(chan struct{}, maxPagesAtOnce), choosing: make(chan struct{}, 1),
+	return &client{
+		outbound: func() (http.RoundTripper, error) {
+			way, err := env.Outbound()
+			if err != nil {
+				return nil, err
+			}
+			return way.Transport(), nil
 		},
-		workspace: env.Workspace, trust: trusted, turn: make(chan struct{}, maxCalls), lints: make(chan struct{}, maxLints),
+		config: config, logins: logins, cache: newCache(cacheBudget), now: time.Now,
+		pages: make(chan struct{}, maxPagesAtOnce), choosing: make(chan struct{}, 1),
 	}, nil
 }
 

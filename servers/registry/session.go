@@ -471,7 +471,7 @@ func (e *endpoint) part(ctx context.Context, path string, from, to, size int64) 
 	}
 	// A registry that knows no ranges sends all of it each time.
 	if from > 0 && response.StatusCode != http.StatusPartialContent {
-		response.Body.Close()
+		_ = response.Body.Close()
 		return nil, errRange
 	}
 	return response.Body, nil
