@@ -179,8 +179,12 @@ func TestCheckSignatures(t *testing.T) {
 			p.putManifest(t, "acme/api", sigTag(moved, ".sig"), p.getManifest(t, "acme/api", sigTag(tagged, ".sig")))
 			wantStanding(t, s, at("moved"), standingPresent, standingAbsent, "another image")
 			attached := put("attached")
-			movedBundle := p.refer(t, s, "acme/api", bundled, attached)
+			movedBundle := p.list(t, s, "acme/api", bundled, attached, true)
 			wantStanding(t, s, at("attached"), standingPresent, standingAbsent, "another image", movedBundle)
+			// A list that names the signature of another image: what it refers to stands in it.
+			listed := put("listed")
+			p.list(t, s, "acme/api", bundled, listed, false)
+			wantStanding(t, s, at("listed"), standingAbsent, standingAbsent)
 			// The payload made to name this image, with the signature of the other.
 			changed := put("changed")
 			p.forge(t, "acme/api", tagged, changed)
@@ -202,8 +206,9 @@ func TestCheckSignatures(t *testing.T) {
 	}
 }
 
-// refer makes the first referrer of one image refer to another, and returns its new digest.
-func (p place) refer(t testing.TB, s *server, repository, from, to string) string {
+// list writes a list of referrers of an image that names the first referrer of another, and returns that one's digest.
+// Where it is to refer, it is made to refer to the image itself.
+func (p place) list(t testing.TB, s *server, repository, from, to string, refer bool) string {
 	t.Helper()
 	asked, err := s.client.session(t.Context())
 	if err != nil {
@@ -217,8 +222,11 @@ func (p place) refer(t testing.TB, s *server, repository, from, to string) strin
 	if err != nil || len(found) != 1 {
 		t.Fatalf("%v, %v", found, err)
 	}
-	body := bytes.Replace(p.getManifest(t, repository, found[0].Digest), []byte(from), []byte(to), 1)
-	p.putManifest(t, repository, digestOf(body), body)
+	body := p.getManifest(t, repository, found[0].Digest)
+	if refer {
+		body = bytes.Replace(body, []byte(from), []byte(to), 1)
+		p.putManifest(t, repository, digestOf(body), body)
+	}
 	index := map[string]any{"schemaVersion": 2, "mediaType": manifestTypes()[0], "manifests": []any{map[string]any{
 		"mediaType": manifestTypes()[1], "digest": digestOf(body), "size": len(body), "artifactType": found[0].ArtifactType,
 	}}}
