@@ -41,7 +41,7 @@ const (
 	maxPlatforms    = 1000     // entries of an index
 	pageSize        = 1000     // names of a page that a list is asked for
 	maxPage         = 1 << 20  // bytes of a page
-	maxPagesAtOnce  = 16       // that are read at once, of all calls
+	maxPagesAtOnce  = 10       // that are read at once, of all calls
 	maxAllLists     = 16 << 20 // bytes of all lists of a call
 	maxPages        = 200      // pages of a list
 	maxNames        = 50_000   // names of a list

@@ -18,6 +18,7 @@ type server struct {
 	client    *client
 	workspace *workspace.Root // nil without --workspace
 	turn      chan struct{}   // holds one for each call that runs: each may hold lists of tags, or a layer
+	reading   chan struct{}   // holds one while files are read and taken apart, which takes many times their size
 	trust     *trust
 	lints     chan struct{} // holds one for each image that is unpacked
 }
@@ -33,7 +34,7 @@ func newServer(own options, env mcpserver.Env) (*server, error) {
 		return nil, err
 	}
 	return &server{
-		client: asking, workspace: env.Workspace, trust: trusted, turn: make(chan struct{}, maxCalls), lints: make(chan struct{}, maxLints),
+		client: asking, workspace: env.Workspace, trust: trusted, turn: make(chan struct{}, maxCalls), reading: make(chan struct{}, 1), lints: make(chan struct{}, maxLints),
 	}, nil
 }
 
@@ -108,7 +109,13 @@ type targets struct {
 }
 
 // targets reads the inputs. It fails only if nothing of them could be read.
-func (s *server) targets(in inputs) (targets, error) {
+func (s *server) targets(ctx context.Context, in inputs) (targets, error) {
+	select {
+	case s.reading <- struct{}{}:
+		defer func() { <-s.reading }()
+	case <-ctx.Done():
+		return targets{}, mcpserver.Errorf(mcpserver.CodeBusy, "other files are being read; try again")
+	}
 	given := 0
 	for _, is := range []bool{len(in.references) > 0, in.text != "", in.path != ""} {
 		if is {

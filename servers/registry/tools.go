@@ -207,10 +207,6 @@ type judged[Line any] struct {
 // judge holds each image of the input against f, many at a time.
 func judge[Line any](ctx context.Context, s *server, tool string, in imagesIn, f func(*session, context.Context, target, map[string]document) (Line, error)) (judged[Line], error) {
 	none := judged[Line]{}
-	images, err := s.targets(inputs{references: in.References, text: in.Text, path: in.Path, kind: source(in.Kind)})
-	if err != nil {
-		return none, err
-	}
 	id := listing(append([]string{tool, in.Text, in.Path, in.Kind}, in.References...)...)
 	offset, err := startAt(in.Cursor, id)
 	if err != nil {
@@ -221,6 +217,10 @@ func judge[Line any](ctx context.Context, s *server, tool string, in imagesIn, f
 		return none, err
 	}
 	defer end()
+	images, err := s.targets(ctx, inputs{references: in.References, text: in.Text, path: in.Path, kind: source(in.Kind)})
+	if err != nil {
+		return none, err
+	}
 	part, next := page(images.images, offset, maxImages, id)
 	out := judged[Line]{lines: make([]Line, len(part)), total: len(images.images), next: next, truncated: next != "" || images.cut}
 	faults := make([]error, len(part))
