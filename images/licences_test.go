@@ -17,9 +17,12 @@ import (
 // and MPL-2.0 that changes to its own files stay public, of which there are none.
 var allowedLicences = []string{"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "MPL-2.0", "Unicode-DFS-2016"}
 
-// readLicences are the texts that the classifier takes for more than they ask, and that somebody has read instead. Their
+// readLicences are the texts that the classifier does not know or takes for more than they ask, and that somebody has read instead. Their
 // paths are without the version.
 var readLicences = map[string]string{
+	"github.com/cyberphone/json-canonicalization/LICENSE":   "Apache-2.0: its notice, which refers to the text",
+	"github.com/in-toto/attestation/LICENSE":                "Apache-2.0: its notice, which refers to the text",
+	"github.com/in-toto/in-toto-golang/LICENSE":             "Apache-2.0: its notice, which refers to the text",
 	"github.com/opencontainers/go-digest/LICENSE.docs":      "CC-BY-SA-4.0 for its documents, which are not in the image",
 	"kernel.org/pub/linux/libs/security/libcap/psx/License": "BSD-3-Clause or GPL-2.0-only, as one likes: BSD-3-Clause",
 }
