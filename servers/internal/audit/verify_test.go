@@ -424,7 +424,7 @@ func TestOpenRebuilds(t *testing.T) {
 func TestExpiry(t *testing.T) {
 	x := newTampering(t)
 	options := x.options()
-	options.MaxBytes = 10_000
+	options.MaxBytes = 20_000
 	l, err := Open(x.dir, options)
 	if err != nil {
 		t.Fatal(err)
