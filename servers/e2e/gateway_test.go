@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -257,7 +258,7 @@ func (b *bundle) lock(t *testing.T, definitions map[string]string) {
 func TestQuarantineUntilLocked(t *testing.T) {
 	b := theBundle
 	printed := map[string]string{}
-	for _, server := range []string{"dockerhub", "kubernetes"} {
+	for server := range b.locked(t) {
 		printed[server] = b.docker(t, "compose", "exec", "-T", server, "/ko-app/"+server, "tools")
 	}
 	before := b.locked(t)["kubernetes"]["check_pod_security"].Definition.Title
@@ -266,7 +267,9 @@ func TestQuarantineUntilLocked(t *testing.T) {
 	if changed == printed["kubernetes"] {
 		t.Fatalf("no title %q in %s", before, changed)
 	}
-	b.lock(t, map[string]string{"dockerhub": printed["dockerhub"], "kubernetes": changed})
+	edited := maps.Clone(printed)
+	edited["kubernetes"] = changed
+	b.lock(t, edited)
 	defer func() {
 		if t.Failed() {
 			b.lock(t, printed)
