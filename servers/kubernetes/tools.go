@@ -110,44 +110,14 @@ func (s server) inputs(in checkPodSecurityIn) ([]workspace.File, []error, error)
 	files, err := s.workspace.Read(in.Path, isManifest)
 	switch {
 	case len(files) == 0 && err != nil:
-		return nil, nil, readError(err)
+		return nil, nil, mcpserver.PathError(err)
 	case len(files) == 0:
 		return nil, nil, mcpserver.Errorf(mcpserver.CodeNotFound, "path: no .yaml, .yml or .json file below %q", in.Path)
 	}
 	for i := range files {
 		files[i].Path = strings.ToValidUTF8(files[i].Path, "\ufffd")
 	}
-	return files, parts(err), nil
-}
-
-// readError gives a workspace's error the code that callers go by.
-func readError(err error) error {
-	for _, known := range []struct {
-		is   error
-		code mcpserver.Code
-	}{
-		{workspace.ErrOutside, mcpserver.CodeDenied},
-		{workspace.ErrForbidden, mcpserver.CodeDenied},
-		{workspace.ErrNotFound, mcpserver.CodeNotFound},
-		{workspace.ErrUnreadable, mcpserver.CodeForbidden},
-		{limit.ErrTooLarge, mcpserver.CodeTooLarge},
-	} {
-		if errors.Is(err, known.is) {
-			return mcpserver.Errorf(known.code, "path: %w", err)
-		}
-	}
-	return fmt.Errorf("reading the workspace: %w", err)
-}
-
-// parts takes apart what errors.Join put together.
-func parts(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		return joined.Unwrap()
-	}
-	if err == nil {
-		return nil
-	}
-	return []error{err}
+	return files, workspace.Problems(err), nil
 }
 
 // answer is checkPodSecurityOut in the making.

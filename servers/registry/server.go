@@ -143,11 +143,11 @@ func (s *server) targets(ctx context.Context, in inputs) (targets, error) {
 	files, err := s.workspace.Read(in.path, isSource)
 	switch {
 	case len(files) == 0 && err != nil:
-		return targets{}, workspaceError(err)
+		return targets{}, mcpserver.PathError(err)
 	case len(files) == 0:
 		return targets{}, mcpserver.Errorf(mcpserver.CodeNotFound, "path: no Dockerfile and no .yaml or .yml file below %q", in.path)
 	}
-	t := targets{problems: parts(err)}
+	t := targets{problems: workspace.Problems(err)}
 	for _, f := range files {
 		f.Path = strings.ToValidUTF8(f.Path, "\ufffd")
 		t.read(f, in.kind)
@@ -194,34 +194,4 @@ func (t *targets) add(text string, m *mention) {
 		next.mentions = []mention{*m}
 	}
 	t.images = append(t.images, next)
-}
-
-// parts takes apart what errors.Join put together.
-func parts(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		return joined.Unwrap()
-	}
-	if err == nil {
-		return nil
-	}
-	return []error{err}
-}
-
-// workspaceError gives a workspace's error the code that callers go by.
-func workspaceError(err error) error {
-	for _, known := range []struct {
-		is   error
-		code mcpserver.Code
-	}{
-		{workspace.ErrOutside, mcpserver.CodeDenied},
-		{workspace.ErrForbidden, mcpserver.CodeDenied},
-		{workspace.ErrNotFound, mcpserver.CodeNotFound},
-		{workspace.ErrUnreadable, mcpserver.CodeForbidden},
-		{limit.ErrTooLarge, mcpserver.CodeTooLarge},
-	} {
-		if errors.Is(err, known.is) {
-			return mcpserver.Errorf(known.code, "path: %w", err)
-		}
-	}
-	return fmt.Errorf("reading the workspace: %w", err)
 }

@@ -147,6 +147,17 @@ func (w *walk) fail(format string, args ...any) {
 	w.problems = append(w.problems, fmt.Errorf(format, args...))
 }
 
+// Problems are the errors that the error of [Root.Read] is made of, one for each path that could not be read.
+func Problems(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
+}
+
 // stop ends the walk because a bound of the whole Read was passed.
 func (w *walk) stop(format string, args ...any) {
 	if !w.full {
