@@ -110,8 +110,8 @@ func matrices() []stand {
 	}
 }
 
-// allowControl lets dockerhub reach the listener on the host, besides what egress's policy lists: so a refusal of others is
-// known to be the policy's.
+// allowControl lets every client of egress reach the listener on the host, besides what its policy lists: so a refusal of
+// others is known to be the policy's.
 func (b *bundle) allowControl(host netip.AddrPort) error {
 	text, err := os.ReadFile(b.path("egress.yaml"))
 	if err != nil {
@@ -124,14 +124,15 @@ func (b *bundle) allowControl(host netip.AddrPort) error {
 	if err := yaml.Unmarshal(text, &policy); err != nil {
 		return fmt.Errorf("servers/egress/policy.yaml: %w", err)
 	}
-	client := policy.Clients["dockerhub"]
-	if client == nil {
-		return errors.New("servers/egress/policy.yaml has no client dockerhub")
+	if len(policy.Clients) == 0 {
+		return errors.New("servers/egress/policy.yaml has no clients")
 	}
-	hosts, _ := client["hosts"].([]any) // there may be none
-	client["hosts"] = append(hosts, map[string]any{
-		"host": host.Addr().String(), "port": host.Port(), "tls": "none-for-ip", "addresses": []string{netip.PrefixFrom(host.Addr(), host.Addr().BitLen()).String()},
-	})
+	for _, client := range policy.Clients {
+		hosts, _ := client["hosts"].([]any) // there may be none
+		client["hosts"] = append(hosts, map[string]any{
+			"host": host.Addr().String(), "port": host.Port(), "tls": "none-for-ip", "addresses": []string{netip.PrefixFrom(host.Addr(), host.Addr().BitLen()).String()},
+		})
+	}
 	if text, err = yaml.Marshal(policy); err != nil {
 		return err
 	}
