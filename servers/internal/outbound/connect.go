@@ -46,6 +46,9 @@ func (c *Client) dialSocket(ctx context.Context, host string) (net.Conn, error) 
 	if err != nil {
 		return nil, unavailable(host, "egress does not answer: "+err.Error(), err)
 	}
+	if socket, ok := conn.(*net.UnixConn); ok {
+		_ = socket.SetWriteBuffer(socketBuffer) // the kernel gives less if it may not give as much
+	}
 	return conn, nil
 }
 

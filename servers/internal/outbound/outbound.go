@@ -36,6 +36,7 @@ const (
 	maxConnsPerHost   = 8                // of one call
 	maxSessions       = 64               // TLS sessions that are kept for resumption
 	socketTimeout     = 2 * time.Second  // to reach egress's socket
+	socketBuffer      = 640 << 10        // bytes on their way to egress; with less, both ends wait for each other most of the time
 	connectTimeout    = 30 * time.Second // for egress's answer; it resolves a name and tries some addresses
 	handshakeTimeout  = 10 * time.Second
 	headerTimeout     = 30 * time.Second // from request to response header

@@ -22,7 +22,7 @@ const (
 	linger     = 5 * time.Second // near may go on once far has ended
 	quiet      = 4 << 10         // bytes that are moved without the kernel's help; each direction of a connection keeps a buffer of that size
 	burst      = time.Second     // the kernel moves bytes so long before it is asked again
-	unixBuffer = 256 << 10       // bytes that may be on their way in a Unix socket; they take memory only while they are
+	unixBuffer = 1 << 20         // bytes that may be on their way in a Unix socket; they take memory only while they are
 )
 
 // ErrIdle says that a relay ended because nothing moved for the idle time.
