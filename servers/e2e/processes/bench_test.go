@@ -40,7 +40,7 @@ const policy = `version: 1
 agents:
   bench:
     identity: {token: bench}
-    allow: [{tool: "dockerhub_*"}, {tool: "kubernetes_*"}]
+    allow: [{tool: "dockerhub_*"}, {tool: "registry_*"}, {tool: "kubernetes_*"}]
 `
 
 // part is one binary of the bundle, and what it has answered when it has started.
@@ -61,10 +61,11 @@ func bundle(dir string) []part {
 	return []part{
 		{"egress", "--policy DIR/egress.yaml --sockets DIR/c --health unix://DIR/e", health("e")},
 		{"dockerhub", "--listen unix://DIR/d --egress unix://DIR/c/dockerhub/s", listsTools(unix("d"), "get_tag")},
+		{"registry", "--listen unix://DIR/r --egress unix://DIR/c/registry/s --workspace DIR/workspace", listsTools(unix("r"), "check_updates")},
 		{"kubernetes", "--listen unix://DIR/k --workspace DIR/workspace", listsTools(unix("k"), "check_pod_security")},
 		{"gateway", "--listen unix://DIR/g --tokens DIR/tokens --policy DIR/policy.yaml --lock DIR/lock.json --audit DIR/audit --audit-key DIR/keys/" + audit.SignerFile + " " +
-			"--upstream dockerhub=unix://DIR/d --upstream kubernetes=unix://DIR/k",
-			listsTools(unix("g"), "dockerhub_get_tag", "kubernetes_check_pod_security")},
+			"--upstream dockerhub=unix://DIR/d --upstream registry=unix://DIR/r --upstream kubernetes=unix://DIR/k",
+			listsTools(unix("g"), "dockerhub_get_tag", "registry_check_updates", "kubernetes_check_pod_security")},
 		{"door", "--listen tcp://127.0.0.1:0 --to unix://DIR/g --health unix://DIR/h", health("h")},
 	}
 }
@@ -121,7 +122,7 @@ func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 // prepare builds the binaries as the images have them, and the files that they need.
 func prepare(b *testing.B) string {
 	b.Helper()
-	dir := folder(b, "c/dockerhub", "workspace", "tokens", "audit", "keys", "bin")
+	dir := folder(b, "c/dockerhub", "c/registry", "workspace", "tokens", "audit", "keys", "bin")
 	must(b, audit.GenerateKey(filepath.Join(dir, "keys"), "example.com/bench"))
 	hash := sha256.Sum256([]byte(token))
 	files := map[string][]byte{"policy.yaml": []byte(policy), "tokens/bench.sha256": []byte(hex.EncodeToString(hash[:]) + "\n")}
