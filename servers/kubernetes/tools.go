@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"k8s.io/pod-security-admission/api"
 
@@ -21,7 +21,7 @@ func tools(env mcpserver.Env) ([]mcpserver.Tool, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := server{evaluator: e, workspace: env.Workspace, turn: make(chan struct{}, 1)}
+	s := server{evaluator: e, schemas: sync.OnceValues(loadSchemas), workspace: env.Workspace, turn: make(chan struct{}, 1)}
 	return []mcpserver.Tool{
 		mcpserver.Typed(mcpserver.Definition{
 			Name:  "check_pod_security",
@@ -31,13 +31,15 @@ func tools(env mcpserver.Env) ([]mcpserver.Tool, error) {
 				"Pass exactly one of text and path. Each finding names object, container, field, line and what would satisfy the standard; " +
 				"verdict unknown means that the manifest does not say enough, and why.",
 		}, s.checkPodSecurity),
+		mcpserver.Typed(validateDefinition(), s.validateManifests),
 	}, nil
 }
 
 type server struct {
 	evaluator *evaluator
-	workspace *workspace.Root // nil without --workspace
-	turn      chan struct{}   // holds one while a check runs: two at once need twice the memory
+	schemas   func() (*schemas, error) // read when they are first needed
+	workspace *workspace.Root          // nil without --workspace
+	turn      chan struct{}            // holds one while a check runs: two at once need twice the memory
 }
 
 type checkPodSecurityIn struct {
@@ -144,17 +146,7 @@ func (a *answer) note(f finding.Finding) {
 }
 
 // unreadable notes what could not be read as a finding, so that the rest is judged all the same.
-func (a *answer) unreadable(err error) {
-	f := finding.Finding{
-		Rule: string(ruleUnreadable), Title: ruleUnreadable.title(), Severity: ruleUnreadable.severity(), Verdict: finding.Unknown,
-		Message: "not judged", Reason: strings.ToValidUTF8(err.Error(), "\ufffd"),
-	}
-	if input, ok := errors.AsType[*inputError](err); ok {
-		f.Reason, f.Object = input.text, input.object
-		f.Location = finding.Location{File: input.file, Line: input.line}
-	}
-	a.note(f)
-}
+func (a *answer) unreadable(err error) { a.note(unreadable(err)) }
 
 func (a *answer) add(out outcome) {
 	first := len(a.out.Findings)
