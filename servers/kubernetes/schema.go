@@ -116,7 +116,7 @@ type fieldSet struct {
 	fields   map[string][]field // by name; of several that have one name, each is about other releases
 	rest     *shape             // what a key that is no field holds; nil where there may be none
 	open     bool               // a key that is no field is kept, whatever it holds
-	meta     bool               // apiVersion, kind and metadata are those of every object
+	meta     bool               // metadata is that of every object
 }
 
 type field struct {

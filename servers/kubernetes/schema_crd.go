@@ -116,7 +116,7 @@ func customRoot(s *crdSchema) (*shape, error) {
 	if root.form != formObject {
 		return nil, errCRD
 	}
-	root.object.meta = true
+	root.object.metadata(false)
 	return root, nil
 }
 
@@ -160,7 +160,7 @@ func (s *crdSchema) shape() (*shape, error) {
 }
 
 func (s *crdSchema) fieldSet() (*fieldSet, error) {
-	out := &fieldSet{fields: map[string][]field{}, open: s.Open, meta: s.Embedded}
+	out := &fieldSet{fields: map[string][]field{}, open: s.Open}
 	if s.Rest != nil && s.Rest.allows {
 		out.rest = &shape{form: formClosed, custom: true}
 		if s.Rest.schema != nil {
@@ -191,5 +191,19 @@ func (s *crdSchema) fieldSet() (*fieldSet, error) {
 			out.add(name, field{shape: holds, required: true})
 		}
 	}
+	if s.Embedded {
+		out.metadata(true)
+	}
 	return out, nil
+}
+
+// metadata makes a set of fields that of an object, whatever its schema says of these three. An object in another one has to say what
+// it is.
+func (s *fieldSet) metadata(required bool) {
+	for _, name := range []string{"apiVersion", "kind"} {
+		s.fields[name] = nil
+		s.add(name, field{shape: &shape{form: formString, custom: true}, required: required})
+	}
+	delete(s.fields, "metadata")
+	s.meta = true
 }

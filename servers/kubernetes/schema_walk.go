@@ -112,8 +112,6 @@ func (w *walk) object(of *fieldSet) error {
 		w.path = append(w.path, name)
 		f, known := of.field(name, w.at)
 		switch {
-		case of.meta && (name == "apiVersion" || name == "kind"):
-			err = w.value(&shape{form: formString})
 		case of.meta && name == "metadata":
 			err = w.value(w.meta)
 		case known:

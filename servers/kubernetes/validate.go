@@ -300,7 +300,7 @@ func repeated(n *yaml.Node) []repeatedKey {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key := n.Content[i]
 		merges = merges || isMerge(key)
-		odd = odd || key.Kind != yaml.ScalarNode || key.Tag != "!!str"
+		odd = odd || key.Kind != yaml.ScalarNode || key.Tag != "!!str" || wasBoolean(key.Value)
 	}
 	if !merges && !odd && len(n.Content) <= 2*fewKeys {
 		return repeatedOfFew(n)
@@ -362,6 +362,15 @@ func mergedKeys(n *yaml.Node, depth int) []string {
 		}
 	}
 	return keys
+}
+
+// wasBoolean says whether a plain word was a boolean in YAML 1.1, and is none in YAML 1.2.
+func wasBoolean(word string) bool {
+	switch strings.ToLower(word) {
+	case "y", "yes", "on", "n", "no", "off":
+		return true
+	}
+	return false
 }
 
 // keyIdentity tells keys apart as YAML 1.1 does, where 010 and 8 are one key, and 8 and "8" are two.

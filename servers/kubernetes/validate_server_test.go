@@ -22,13 +22,17 @@ import (
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
 )
 
-var mutationsEach = flag.Int("validate.mutations", 60, "mutations of each sample that are sent to the API server")
+var (
+	mutationsEach = flag.Int("validate.mutations", 60, "mutations of each sample that are sent to the API server")
+	mutatedKind   = flag.String("validate.kind", "", "the one kind whose samples are sent")
+)
 
 // TestAgainstServer holds validate_manifests and check_pod_security to a real API server.
 func TestAgainstServer(t *testing.T) {
 	c := clustertest.Start(t, clustertest.Options{})
 	t.Run("mutations", func(t *testing.T) { testMutations(t, c) })
 	t.Run("required", func(t *testing.T) { testRequired(t, c) })
+	t.Run("pod security", func(t *testing.T) { testPodSecurity(t, c) })
 }
 
 // testMutations changes the samples at random places in ways that one writes by mistake, and some that nobody does, and sends them to
@@ -43,6 +47,9 @@ func testMutations(t *testing.T, c *clustertest.Cluster) {
 	var sent, refused, accepted, invalid, kinds int
 	notCovered, covered, others := map[string]int{}, map[string]int{}, map[string]int{}
 	for _, sample := range samples {
+		if *mutatedKind != "" && sample.kind.kind != *mutatedKind {
+			continue
+		}
 		if answer := s.create(t, sample.kind, sample.text, yamlType); answer.code != http.StatusCreated {
 			t.Errorf("the sample itself is refused: %d %s\n%s", answer.code, answer.Message, sample.text)
 			continue
@@ -84,6 +91,9 @@ func testMutations(t *testing.T, c *clustertest.Cluster) {
 				}
 				for _, cause := range answer.Details.Causes {
 					into[cause.Reason]++
+					if cause.Reason == "FieldValueTypeInvalid" && ours == "" { // which a schema tells
+						t.Errorf("%s: nothing found, but the server: %s\n%s", what, answer.Message, text)
+					}
 				}
 			default:
 				others[fmt.Sprintf("%d %s", answer.code, answer.Reason)]++
