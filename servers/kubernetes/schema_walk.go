@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -34,8 +35,9 @@ type walk struct {
 	meta   *shape // of the metadata of every object
 	dec    *jsontext.Decoder
 	path   fieldPath
-	lax    bool // below a field whose decoder drops what it does not know
-	left   int  // faults that may still be told
+	above  []*fieldSet // the objects around the value at path, the outermost first
+	lax    bool        // below a field whose decoder drops what it does not know
+	left   int         // faults that may still be told
 	report func(fault)
 }
 
@@ -102,6 +104,8 @@ func (w *walk) object(of *fieldSet) error {
 	if _, err := w.dec.ReadToken(); err != nil {
 		return err
 	}
+	w.above = append(w.above, of)
+	defer func() { w.above = w.above[:len(w.above)-1] }()
 	var seen []string // of those that are required
 	for w.dec.PeekKind() == '"' {
 		token, err := w.dec.ReadToken()
@@ -409,8 +413,42 @@ func (w *walk) unknown(of *fieldSet, name string) {
 	} else if near := w.nearest(of, name); near != "" {
 		f.fix = fmt.Sprintf("write %s", near)
 		f.message += fmt.Sprintf("; is %q meant?", near)
+	} else if place := w.otherPlace(of, name); place != "" {
+		f.fix = "move it: " + place
 	}
 	w.fault(f)
+}
+
+// otherPlace says which object nearby has a field of this name: one around the one that it stands in, or one in that.
+func (w *walk) otherPlace(of *fieldSet, name string) string {
+	for i, steps := len(w.above)-1, len(w.path)-1; i > 0; i-- {
+		// From an object out to the one that it is in leads a key, and an index for each list between them.
+		for steps--; steps > 0; steps-- {
+			if _, index := w.path[steps].(int); !index {
+				break
+			}
+		}
+		if _, ok := w.above[i-1].field(name, w.at); ok {
+			return "it is a field of " + cmp.Or(shorten(w.path[:max(steps, 0)].String()), "the object itself")
+		}
+	}
+	for _, child := range slices.Sorted(maps.Keys(of.fields)) {
+		f, ok := of.field(child, w.at)
+		if !ok {
+			continue
+		}
+		inner, suffix := f.shape, ""
+		for inner != nil && inner.form == formList {
+			inner, suffix = inner.item, suffix+"[]"
+		}
+		if inner == nil || inner.object == nil {
+			continue
+		}
+		if _, ok := inner.object.field(name, w.at); ok {
+			return "it is a field of " + shorten(w.path[:len(w.path)-1].below(child).String()) + suffix
+		}
+	}
+	return ""
 }
 
 // when says which releases have a field.
