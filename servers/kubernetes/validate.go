@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -32,26 +33,35 @@ const (
 )
 
 // schemaRules is the table of the rules of validate_manifests.
-func schemaRules() []finding.Rule {
-	return []finding.Rule{
-		{ID: string(ruleUnknownField), Title: "Fields are those of the schema", Severity: finding.High, URL: fieldValidationURL,
-			Help: "A field that is misspelled, or stands at another place than it should, has no effect: a strict API server refuses the object, a lenient one drops the field."},
-		{ID: string(ruleDuplicateField), Title: "Fields stand there once", Severity: finding.Medium, URL: fieldValidationURL,
-			Help: "Of a field that stands there twice the last counts, and a strict API server refuses the object. Keep one of them."},
-		{ID: string(ruleType), Title: "Fields hold what the schema says", Severity: finding.High, URL: fieldValidationURL,
-			Help: "The API server refuses an object with a value that it cannot decode: a number where a string belongs, a malformed quantity or time, a number out of range."},
-		{ID: string(ruleRequired), Title: "Required fields are there", Severity: finding.High, URL: fieldValidationURL,
-			Help: "The schema requires the field, and the API server refuses the object without it."},
-		{ID: string(ruleUnknownKind), Title: "The kind exists", Severity: finding.High, URL: deprecationURL,
-			Help: "The release of Kubernetes has no such kind in this API version."},
-		{ID: string(ruleRemovedAPI), Title: "The API version is still served", Severity: finding.High, URL: deprecationURL,
-			Help: "The release of Kubernetes does not serve this API version any more. Write the one that replaces it; kubectl convert changes the fields that differ."},
-		{ID: string(ruleDeprecatedAPI), Title: "The API version is not deprecated", Severity: finding.Low, URL: deprecationURL,
-			Help: "The API server takes the object with a warning; a later release will not serve this API version."},
-		{ID: string(ruleNotServed), Title: "The API version is served without being turned on", Severity: finding.Medium, URL: deprecationURL,
-			Help: "Alpha and beta API versions are off unless the API server's --runtime-config turns them on."},
-		{ID: string(ruleNoSchema), Title: "The kind has a schema here", Severity: finding.Low, URL: crdURL,
-			Help: "The kind is not one of Kubernetes itself. Give its CustomResourceDefinition in the same input, or mount it with --schemas."},
+func schemaRules() []entry {
+	return []entry{
+		{ID: string(ruleUnknownField), Title: "Fields are those of the schema", Severity: finding.High, References: []string{fieldValidationURL},
+			Why: "A field that is misspelled, or stands elsewhere than it should, has no effect: a strict API server refuses the object, a lenient one drops the field.",
+			Fix: "Correct the field's name or place, or remove it."},
+		{ID: string(ruleDuplicateField), Title: "Fields stand there once", Severity: finding.Medium, References: []string{fieldValidationURL},
+			Why: "Of a field that stands there twice the last counts, and a strict API server refuses the object.",
+			Fix: "Keep one of them."},
+		{ID: string(ruleType), Title: "Fields hold what the schema says", Severity: finding.High, References: []string{fieldValidationURL},
+			Why: "The API server refuses an object with a value that it cannot decode: a number where a string belongs, a malformed quantity or time, a number out of range.",
+			Fix: "Write a value of the type that is named."},
+		{ID: string(ruleRequired), Title: "Required fields are there", Severity: finding.High, References: []string{fieldValidationURL},
+			Why: "The schema requires the field, and the API server refuses the object without it.",
+			Fix: "Add the field."},
+		{ID: string(ruleUnknownKind), Title: "The kind exists", Severity: finding.High, References: []string{deprecationURL},
+			Why: "The release of Kubernetes has no such kind in this API version.",
+			Fix: "Write an API version and a kind that it has."},
+		{ID: string(ruleRemovedAPI), Title: "The API version is still served", Severity: finding.High, References: []string{deprecationURL},
+			Why: "The release of Kubernetes does not serve this API version any more.",
+			Fix: "Write the one that replaces it; kubectl convert changes the fields that differ."},
+		{ID: string(ruleDeprecatedAPI), Title: "The API version is not deprecated", Severity: finding.Low, References: []string{deprecationURL},
+			Why: "The API server takes the object with a warning; a later release will not serve this API version.",
+			Fix: "Write the one that replaces it."},
+		{ID: string(ruleNotServed), Title: "The API version is served without being turned on", Severity: finding.Medium, References: []string{deprecationURL},
+			Why: "Alpha and beta API versions are off unless the API server's --runtime-config turns them on.",
+			Fix: "Write a stable version, or see that the cluster serves this one."},
+		{ID: string(ruleNoSchema), Title: "The kind has a schema here", Severity: finding.Low, References: []string{crdURL},
+			Why: "The kind is not one of Kubernetes itself, so what it may hold is not known.",
+			Fix: "Give its CustomResourceDefinition in the same input, or mount it with --schemas."},
 	}
 }
 
@@ -60,13 +70,23 @@ type manifestValidator struct {
 	schemas *schemas
 	at      release
 	custom  customKinds // besides the schemas
-	rules   map[ruleID]finding.Rule
+	rules   map[ruleID]entry
 }
 
 func newManifestValidator(s *schemas, at release, custom customKinds) *manifestValidator {
-	v := &manifestValidator{schemas: s, at: at, custom: custom, rules: map[ruleID]finding.Rule{}}
+	v := &manifestValidator{schemas: s, at: at, custom: custom, rules: map[ruleID]entry{}}
 	for _, r := range schemaRules() {
 		v.rules[ruleID(r.ID)] = r
+	}
+	return v
+}
+
+// newValidator makes the validator of one run: the kinds that its inputs define count before those that are mounted.
+func (c *checker) newValidator(inputs []finding.Input) *manifestValidator {
+	v := newManifestValidator(c.schemas, c.release, customKinds{})
+	maps.Copy(v.custom, c.custom)
+	for _, in := range inputs {
+		_ = v.custom.read(in, c.values) // told when it is judged
 	}
 	return v
 }

@@ -19,7 +19,7 @@ func TestSchemaRules(t *testing.T) {
 	structure := schemasFor(t)
 	for _, rule := range schemaRules() {
 		t.Run(rule.ID, func(t *testing.T) {
-			if rule.Title == "" || rule.Help == "" || rule.URL == "" || rule.Severity == "" {
+			if rule.Title == "" || rule.Why == "" || rule.Fix == "" || len(rule.References) == 0 || rule.Severity == "" {
 				t.Errorf("%+v", rule)
 			}
 			name := filepath.Join("testdata", "validate", strings.TrimPrefix(rule.ID, "schema/")+".txtar")

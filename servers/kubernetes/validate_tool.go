@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"slices"
-	"strings"
+	"flag"
+	"fmt"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpserver"
@@ -13,8 +13,8 @@ import (
 )
 
 type validateManifestsIn struct {
-	Text    string `json:"text,omitempty" jsonschema:"the manifests themselves: YAML or JSON, one or more documents; CustomResourceDefinitions among them count as schemas" maxLength:"1048576"`
-	Path    string `json:"path,omitempty" jsonschema:"a file or folder of the workspace, relative and slash-separated; of a folder, every .yaml, .yml and .json below it" maxLength:"1024"`
+	Text    string `json:"text,omitempty" jsonschema:"the manifests themselves: YAML or JSON, one or more documents; CustomResourceDefinitions among them are schemas of their kinds" maxLength:"1048576"`
+	Path    string `json:"path,omitempty" jsonschema:"as in check_pod_security" maxLength:"1024"`
 	Version string `json:"version,omitempty" jsonschema:"the Kubernetes release of the cluster: latest or v1.N" pattern:"^(latest|v1\\.(0|[1-9][0-9]{0,2}))$" maxLength:"8" default:"latest"`
 }
 
@@ -23,7 +23,7 @@ type validateManifestsOut struct {
 	Covers    string            `json:"covers" jsonschema:"what a pass means, and what it does not"`
 	Verdict   finding.Verdict   `json:"verdict" jsonschema:"fail if an object fails, else unknown if something could not be judged, else pass" enum:"pass,fail,unknown"`
 	Counts    finding.Counts    `json:"counts" jsonschema:"objects by verdict"`
-	Findings  []finding.Finding `json:"findings" jsonschema:"what fails and what is unknown"`
+	Findings  []finding.Finding `json:"findings" jsonschema:"what fails and what is unknown, the gravest kept"`
 	Truncated bool              `json:"truncated,omitempty" jsonschema:"the findings were cut; counts and verdict are of everything"`
 }
 
@@ -51,101 +51,60 @@ func (s server) validateManifests(ctx context.Context, in validateManifestsIn) (
 	if err != nil {
 		return validateManifestsOut{}, mcpserver.Errorf(mcpserver.CodeInvalidArguments, "%w", err)
 	}
-	select {
-	case s.turn <- struct{}{}:
-		defer func() { <-s.turn }()
-	case <-ctx.Done():
-		return validateManifestsOut{}, mcpserver.Errorf(mcpserver.CodeBusy, "other checks are running; try again")
-	}
-	files, problems, err := s.inputs(checkPodSecurityIn{Text: in.Text, Path: in.Path})
+	c := checker{schemas: structure, release: at, custom: s.custom, values: maxServedValues, kept: maxServedKept}
+	r, a, err := s.judge(ctx, &c, in.Text, in.Path)
 	if err != nil {
 		return validateManifestsOut{}, err
 	}
-	a := validation{validateManifestsOut{Version: at.String(), Covers: validateCovers, Verdict: finding.Pass, Findings: []finding.Finding{}}}
-	for _, problem := range problems {
-		a.note(unreadable(problem))
+	return validateManifestsOut{
+		Version: at.String(), Covers: validateCovers, Verdict: a.verdict, Counts: r.counts(), Findings: a.findings, Truncated: a.truncated,
+	}, nil
+}
+
+// options are the settings of this server alone.
+type options struct {
+	schemas string
+}
+
+func (o *options) flags(set *flag.FlagSet) {
+	set.StringVar(&o.schemas, "schemas", "", "`folder` of CustomResourceDefinitions, which are the schemas of their kinds; it is read once, at start")
+}
+
+// read takes the kinds that an input defines. Only one that mentions a CustomResourceDefinition is looked into; what is wrong with it
+// is told where it is judged.
+func (c customKinds) read(in finding.Input, values int) (errs []error) {
+	if bytes.Contains(in.Data, []byte(crdKind)) {
+		errs = readObjects(in.Name, in.Data, values, c.add, func(finding.Finding) {})
 	}
-	v := newManifestValidator(structure, at, customKinds{})
+	return errs
+}
+
+// readCustomKinds reads a folder of CustomResourceDefinitions; "" is none.
+func readCustomKinds(folder string) (customKinds, error) {
+	kinds := customKinds{}
+	if folder == "" {
+		return kinds, nil
+	}
+	root, err := workspace.Open(folder)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = root.Close() }()
+	files, err := root.Read(".", isManifest)
+	errs := []error{err}
 	for _, f := range files {
-		v.custom.read(f)
+		errs = append(errs, kinds.read(finding.Input{Name: f.Path, Data: f.Data}, maxCheckValues)...)
 	}
-	for _, f := range files {
-		if err := ctx.Err(); err != nil {
-			return validateManifestsOut{}, err
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	if len(kinds) == 0 {
+		return nil, fmt.Errorf("no CustomResourceDefinition of %s in it", crdAPIVersion)
+	}
+	for k, kind := range kinds {
+		if kind.shape == nil {
+			return nil, fmt.Errorf("the CustomResourceDefinition of %s cannot be used: %s", k, kind.reason)
 		}
-		a.add(v, f)
 	}
-	if a.Counts.Pass+a.Counts.Fail+a.Counts.Unknown == 0 && len(a.Findings) == 0 {
-		a.note(emptyInput(""))
-	}
-	return a.validateManifestsOut, nil
-}
-
-// read takes the kinds that an input defines. Only one that mentions a CustomResourceDefinition is looked into.
-func (c customKinds) read(f workspace.File) {
-	if bytes.Contains(f.Data, []byte(crdKind)) {
-		// What cannot be read is told when the input is validated.
-		_ = readObjects(f.Path, f.Data, maxServedValues, c.add, func(finding.Finding) {})
-	}
-}
-
-// validation is validateManifestsOut in the making.
-type validation struct {
-	validateManifestsOut
-}
-
-func (a *validation) note(f finding.Finding) {
-	a.Verdict = a.Verdict.Worse(f.Verdict)
-	if a.Findings = append(a.Findings, f); len(a.Findings) > maxServedKept {
-		a.trim()
-	}
-}
-
-// add validates the objects of one input.
-func (a *validation) add(v *manifestValidator, f workspace.File) {
-	var all []finding.Finding
-	errs := readObjects(f.Path, f.Data, maxServedValues, func(o object) {
-		verdict := finding.Pass
-		v.validate(o, func(f finding.Finding) {
-			verdict = verdict.Worse(f.Verdict)
-			all = append(all, f)
-		})
-		a.Counts.Add(verdict)
-	}, func(f finding.Finding) { all = append(all, f) })
-	for _, err := range errs {
-		all = append(all, unreadable(err))
-	}
-	sortByPlace(all)
-	for _, f := range all {
-		a.note(f)
-	}
-	a.trim()
-}
-
-// trim cuts the findings, if there are too many: failures stay before what is unknown, and the gravest first.
-func (a *validation) trim() {
-	if len(a.Findings) <= maxFindings {
-		return
-	}
-	rank := func(f finding.Finding) int {
-		if f.Verdict == finding.Fail {
-			return f.Severity.Rank() + finding.Critical.Rank()
-		}
-		return f.Severity.Rank()
-	}
-	slices.SortStableFunc(a.Findings, func(a, b finding.Finding) int { return rank(b) - rank(a) })
-	a.Findings, a.Truncated = slices.Clone(a.Findings[:maxFindings]), true
-}
-
-// unreadable makes a finding of what could not be read, so that the rest is judged all the same.
-func unreadable(err error) finding.Finding {
-	f := finding.Finding{
-		Rule: string(ruleUnreadable), Title: ruleUnreadable.title(), Severity: ruleUnreadable.severity(), Verdict: finding.Unknown,
-		Message: "not judged", Reason: strings.ToValidUTF8(err.Error(), "\ufffd"),
-	}
-	if input, ok := errors.AsType[*inputError](err); ok {
-		f.Reason, f.Object = input.text, input.object
-		f.Location = finding.Location{File: input.file, Line: input.line}
-	}
-	return f
+	return kinds, nil
 }
