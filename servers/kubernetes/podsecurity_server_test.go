@@ -120,6 +120,17 @@ type labelled struct {
 
 func (l labelled) String() string { return fmt.Sprintf("%s:%s", l.level, l.version) }
 
+// namespace is the manifest of the Namespace.
+func (l labelled) namespace(t *testing.T) []byte {
+	t.Helper()
+	labels := map[string]string{}
+	for _, mode := range []string{"enforce", "warn"} {
+		labels["pod-security.kubernetes.io/"+mode] = string(l.level)
+		labels["pod-security.kubernetes.io/"+mode+"-version"] = l.version
+	}
+	return marshal(t, corev1.Namespace{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}, ObjectMeta: metav1.ObjectMeta{Name: l.name, Labels: labels}})
+}
+
 // namespaces makes one for every level and every version at which a check changes, and one that takes everything.
 func (s podServer) namespaces(t *testing.T) []labelled {
 	t.Helper()
@@ -137,13 +148,7 @@ func (s podServer) namespaces(t *testing.T) []labelled {
 	}
 	slices.SortFunc(all, func(a, b labelled) int { return strings.Compare(a.name, b.name) })
 	for _, l := range all {
-		labels := map[string]string{}
-		for _, mode := range []string{"enforce", "warn"} {
-			labels["pod-security.kubernetes.io/"+mode] = string(l.level)
-			labels["pod-security.kubernetes.io/"+mode+"-version"] = l.version
-		}
-		namespace := corev1.Namespace{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}, ObjectMeta: metav1.ObjectMeta{Name: l.name, Labels: labels}}
-		status, answer, err := clustertest.Send(t.Context(), s.client, http.MethodPost, s.url+"/api/v1/namespaces", "application/json", marshal(t, namespace))
+		status, answer, err := clustertest.Send(t.Context(), s.client, http.MethodPost, s.url+"/api/v1/namespaces", "application/json", l.namespace(t))
 		if err != nil || status != http.StatusCreated {
 			t.Fatalf("%d %s %v", status, answer, err)
 		}
@@ -194,11 +199,16 @@ func (s podServer) post(t *testing.T, namespace string, object, into any) podAns
 	return answer
 }
 
-// rules are the ids of the checks that check_pod_security says an object fails.
+// rules are the ids of the checks that check_pod_security says an object fails, beside the Namespace that it is in.
 func (s podServer) rules(t *testing.T, object any, l labelled) []string {
 	t.Helper()
-	args := map[string]any{"text": string(marshal(t, object)), "level": string(l.level), "version": l.version}
-	out, err := call(t, s.tool, args)
+	var placed map[string]any
+	if err := json.Unmarshal(marshal(t, object), &placed); err != nil {
+		t.Fatal(err)
+	}
+	metadata, _ := placed["metadata"].(map[string]any)
+	metadata["namespace"] = l.name
+	out, err := call(t, s.tool, map[string]any{"text": fmt.Sprintf("%s\n%s", marshal(t, placed), l.namespace(t))})
 	if err != nil {
 		t.Fatal(err)
 	}
