@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-MODULES := . images
+MODULES := . images scripts/schemas
 
 # A setting of the environment, else of .env as compose reads it, else the default.
 setting = $(or $($(1)),$(shell sed -n 's/^$(1)=//p' .env 2>/dev/null | tail -n 1),$(2))
@@ -58,6 +58,10 @@ secrets: ## make the tokens that are missing
 .PHONY: lock
 lock: ## write agents/tools.lock.json from what the servers say of themselves; review the change
 	@scripts/lock >agents/tools.lock.json.new && mv agents/tools.lock.json.new agents/tools.lock.json
+
+.PHONY: schemas
+schemas: ## write servers/kubernetes/schemas.txt from the modules of Kubernetes; review the change
+	@cd scripts/schemas && go run .
 
 .PHONY: test
 test: ## all tests that this machine can run

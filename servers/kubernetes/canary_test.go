@@ -126,7 +126,7 @@ func TestCanaries(t *testing.T) {
 			}
 		}
 	}
-	all, err := tools(mcpserver.Env{})
+	all, err := tools(mcpserver.Env{}, options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,8 +149,8 @@ func TestCanaries(t *testing.T) {
 		}
 		result, err := tool.Call(context.Background(), raw)
 		look(tool.Definition.Name, fmt.Sprintf("%s %v", result.Structured, err))
-		if err == nil && args["text"] != nil && !bytes.Contains(result.Structured, []byte("Deployment/shop/web")) {
-			t.Errorf("%s says nothing of the Deployment: %s", tool.Definition.Name, result.Structured)
+		if err == nil && args["text"] != nil && !bytes.Contains(result.Structured, []byte("Pod/shop/broken")) {
+			t.Errorf("%s says nothing of the broken Pod: %s", tool.Definition.Name, result.Structured)
 		}
 	}
 	if judging < 2 {

@@ -33,6 +33,10 @@ func catalog() []entry {
 	for _, r := range lintRules() {
 		all = append(all, entry{r.ID, r.Title, r.Severity, r.Kinds, r.Why, sentence(r.Fix), r.References})
 	}
+	for _, r := range schemaRules() {
+		r.Kinds = "all kinds"
+		all = append(all, r)
+	}
 	for _, r := range inputRules() {
 		why, how := r.why()
 		all = append(all, entry{ID: string(r), Title: r.title(), Severity: r.severity(), Kinds: "inputs", Why: why, Fix: how})

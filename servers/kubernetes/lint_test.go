@@ -176,7 +176,7 @@ func TestGood(t *testing.T) {
 	for _, file := range archive.Files {
 		inputs = append(inputs, finding.Input{Name: file.Name, Data: file.Data})
 	}
-	c := fullChecker(evaluatorFor(t))
+	c := annotatedChecker()
 	report, err := c.checkAll(t.Context(), inputs)
 	if err != nil {
 		t.Fatal(err)
@@ -272,7 +272,7 @@ func TestLintTool(t *testing.T) {
 
 // TestDefinitions: what all tools say of themselves fits in 16 KB.
 func TestDefinitions(t *testing.T) {
-	all, err := tools(mcpserver.Env{})
+	all, err := tools(mcpserver.Env{}, options{})
 	if err != nil {
 		t.Fatal(err)
 	}

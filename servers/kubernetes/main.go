@@ -8,11 +8,13 @@ import (
 )
 
 func main() {
+	var own options
 	mcpserver.Main(mcpserver.Program{
 		Name:    "kubernetes",
 		Title:   "Kubernetes policy",
 		Summary: "Checks Kubernetes manifests before they are deployed: Pod Security as the API server judges it, and more than a hundred other rules. Nothing is contacted or changed.",
-		Tools:   tools,
+		Flags:   own.flags,
+		Tools:   func(env mcpserver.Env) ([]mcpserver.Tool, error) { return tools(env, own) },
 		Check:   func(mcpserver.Env) finding.Checker { return newChecker() },
 	})
 }
