@@ -274,7 +274,7 @@ func (r *run) judgeCustom(m *manifest) {
 	}
 	if ok {
 		r.note(m.subject, m.unknown(ruleCustom, at,
-			fmt.Sprintf("%s of %s holds what looks like a pod template", m.kind, m.stated()),
+			fmt.Sprintf("%s of %s holds what looks like a pod template", m.kind, stated(m.apiVersion)),
 			"its controller, not Kubernetes, makes pods of it, and may change them",
 			"check the pods that it makes: kubectl get pods -o yaml | kubernetes check -"))
 	}
@@ -325,7 +325,7 @@ func (r *run) judgePod(m *manifest) error {
 }
 
 func wrongVersion(o object, home string) finding.Finding {
-	reason := fmt.Sprintf("Kubernetes has no %s in %s", o.kind, o.stated())
+	reason := fmt.Sprintf("Kubernetes has no %s in %s", o.kind, stated(o.apiVersion))
 	fix := fmt.Sprintf("write apiVersion: %s, and check again", home)
 	if release := removedIn(o.apiVersion, o.kind); release != "" {
 		reason = fmt.Sprintf("Kubernetes %s and later do not serve %s", release, o.apiVersion)
@@ -336,7 +336,7 @@ func wrongVersion(o object, home string) finding.Finding {
 
 // skippedKind names a kind that nothing is held to, with its group where it is not the core group.
 func skippedKind(o object) string {
-	if g := group(o.apiVersion); g != "" && o.stated() == o.apiVersion {
+	if g := group(o.apiVersion); g != "" && stated(o.apiVersion) == o.apiVersion {
 		return shorten(o.kind + "." + g)
 	}
 	return shorten(o.kind)

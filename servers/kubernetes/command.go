@@ -8,8 +8,8 @@ import (
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/version"
 )
 
-// newChecker makes the check subcommand, with everything on.
-func newChecker() finding.Checker {
+// fullChecker has everything on.
+func fullChecker() checker {
 	e, podErr := newEvaluator()
 	structure, schemaErr := loadSchemas()
 	c := checker{
@@ -18,6 +18,12 @@ func newChecker() finding.Checker {
 	if c.err == nil {
 		c.release = structure.newest
 	}
+	return c
+}
+
+// newChecker makes the check subcommand.
+func newChecker() finding.Checker {
+	c := fullChecker()
 	add := func(list *[]string) func(string) error {
 		return func(s string) error {
 			rules, err := parseRules(s)

@@ -134,7 +134,7 @@ func (v *manifestValidator) shape(o object, tell func(fault)) *shape {
 		v.tellMissing(k, tell)
 	case v.custom.has(group(k.apiVersion), k.kind):
 		tell(fault{rule: ruleUnknownKind, verdict: finding.Fail, path: fieldPath{"apiVersion"},
-			message: fmt.Sprintf("the CustomResourceDefinition of %s has no version %s", k.kind, shorten(k.apiVersion)),
+			message: fmt.Sprintf("the CustomResourceDefinition of %s has no version %s", k.kind, stated(k.apiVersion)),
 			fix:     "write a version that it has"})
 	default:
 		tell(fault{rule: ruleNoSchema, verdict: finding.Unknown, path: fieldPath{"apiVersion"}, message: "not validated",
@@ -149,7 +149,7 @@ func (v *manifestValidator) customShape(k gvk, c customKind, tell func(fault)) *
 	switch {
 	case !c.served:
 		tell(fault{rule: ruleRemovedAPI, verdict: finding.Fail, path: at,
-			message: fmt.Sprintf("the CustomResourceDefinition of %s does not serve %s", k.kind, shorten(k.apiVersion)), fix: "write a version that it serves"})
+			message: fmt.Sprintf("the CustomResourceDefinition of %s does not serve %s", k.kind, stated(k.apiVersion)), fix: "write a version that it serves"})
 	case c.shape == nil:
 		tell(fault{rule: ruleNoSchema, verdict: finding.Unknown, path: at, message: "not validated", reason: "its CustomResourceDefinition is given, but " + c.reason})
 	case c.deprecated:
