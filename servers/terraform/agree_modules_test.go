@@ -138,8 +138,8 @@ func TestModulesAgree(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, "terraform.tfvars"), []byte(vars), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			want := planned(t, dir)
-			got := evaluated(t, dir)
+			want := plannedThere(t, dir)
+			got := evaluatedHere(t, dir)
 			t.Logf("%d resources in %d modules", len(want), len(g.files))
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("there (-), here (+):\n%.4000s", diff)
@@ -148,8 +148,8 @@ func TestModulesAgree(t *testing.T) {
 	}
 }
 
-// planned returns the planned values by address, as the real thing has them.
-func planned(t *testing.T, dir string) map[string]any {
+// plannedThere returns the planned values by address, as the real thing has them.
+func plannedThere(t *testing.T, dir string) map[string]any {
 	t.Helper()
 	runTool(t, dir, "", "init", "-input=false")
 	runTool(t, dir, "", "plan", "-input=false", "-refresh=false", "-out=plan")
@@ -188,8 +188,8 @@ func planned(t *testing.T, dir string) map[string]any {
 	return out
 }
 
-// evaluated returns the same as it is evaluated here.
-func evaluated(t *testing.T, dir string) map[string]any {
+// evaluatedHere returns the same as it is evaluated here.
+func evaluatedHere(t *testing.T, dir string) map[string]any {
 	t.Helper()
 	l := newLoader(localFiles(t, dir))
 	m, err := l.load(".")

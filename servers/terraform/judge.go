@@ -33,12 +33,6 @@ type ruleBook struct {
 	any    map[Mode][]Rule
 }
 
-// kind is a mode and a type.
-type kind struct {
-	mode Mode
-	name string
-}
-
 func newRuleBook(all []Rule) *ruleBook {
 	book := &ruleBook{byID: map[string]Rule{}, byType: map[kind][]Rule{}, any: map[Mode][]Rule{}}
 	for _, rule := range all {
@@ -64,16 +58,10 @@ func (b *ruleBook) knows(id string) bool {
 // passes.
 type report struct {
 	findings   []finding.Finding
-	suppressed []suppressed
 	counts     finding.Counts
+	suppressed int // findings that a comment suppresses
 	resources  int // instances of resources that were looked at
 	passes     bool
-}
-
-// suppressed is a finding that a comment suppresses.
-type suppressed struct {
-	finding.Finding
-	why string
 }
 
 // judge holds resources against the rules.
@@ -116,16 +104,17 @@ func (r *report) note(rule Rule, resource *Resource, result Result) {
 		if f.Location.File == "" {
 			f.Location = finding.Location{File: resource.Location.File, Line: resource.Location.Line, Column: resource.Location.Column, Field: f.Location.Field}
 		}
-		if why, ok := resource.ignored(rule.ID); ok {
-			r.suppressed = append(r.suppressed, suppressed{Finding: f, why: why})
-			continue
-		}
+		f.Suppressed = resource.ignored(rule.ID)
 		r.add(f)
 	}
 }
 
 func (r *report) add(f finding.Finding) {
-	r.counts.Add(f.Verdict)
+	if f.Suppressed != "" {
+		r.suppressed++
+	} else {
+		r.counts.Add(f.Verdict)
+	}
 	r.findings = append(r.findings, f)
 }
 
@@ -161,6 +150,9 @@ func (r *report) gravest(most int) (cut bool) {
 		return false
 	}
 	rank := func(f finding.Finding) int {
+		if f.Suppressed != "" {
+			return 0
+		}
 		if f.Verdict == finding.Fail {
 			return f.Severity.Rank() + finding.Critical.Rank()
 		}

@@ -96,6 +96,8 @@ type Finding struct {
 	Object   string   `json:"object,omitempty" jsonschema:"the object, as Kind/namespace/name"`
 	Location Location `json:"location,omitzero"`
 	Chain    []string `json:"chain,omitempty" jsonschema:"how the object came to be, outermost first"`
+
+	Suppressed string `json:"suppressed,omitempty" jsonschema:"why somebody decided that this finding does not count"`
 }
 
 // text says in one line what was found.
@@ -128,11 +130,13 @@ type Counts struct {
 	Unknown int `json:"unknown"`
 }
 
-// Count counts findings by verdict.
+// Count counts findings by verdict, without those that are suppressed.
 func Count(findings []Finding) Counts {
 	var c Counts
 	for _, f := range findings {
-		c.Add(f.Verdict)
+		if f.Suppressed == "" {
+			c.Add(f.Verdict)
+		}
 	}
 	return c
 }
