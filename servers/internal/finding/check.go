@@ -38,12 +38,6 @@ type Checker struct {
 	Flags         func(fs *flag.FlagSet)                                 // the checker's own flags; may be nil
 	Check         func(ctx context.Context, in Input) ([]Finding, error) // may return both; the error names file and line
 	Match         func(path string) bool                                 // which files of a folder are inputs
-
-	// Judge takes the place of Check and Match where an input is more than a file: it checks what is at a path of the
-	// command line. Standard input comes to Check even so.
-	Judge func(ctx context.Context, path string) ([]Finding, error)
-	// Flagged checks what the checker's own flags name, and says whether they name anything: then no path is needed.
-	Flagged func(ctx context.Context) (findings []Finding, named bool, err error)
 }
 
 type options struct {
@@ -71,19 +65,7 @@ func (c Checker) Command(ctx context.Context, args []string, stdin io.Reader, st
 		return exitBroken
 	}
 	var r report
-	named, err := c.flagged(ctx, &r)
-	if !named && len(opts.paths) == 0 {
-		_, _ = fmt.Fprintf(stderr, "%s check: %v\n", c.Tool, errNoPath)
-		return exitBroken
-	}
-	r.fail(err)
 	for _, path := range opts.paths {
-		if c.Judge != nil && path != "-" {
-			findings, err := c.Judge(ctx, path)
-			r.findings = append(r.findings, findings...)
-			r.fail(err)
-			continue
-		}
 		inputs, err := c.read(path, stdin)
 		r.fail(err)
 		for _, in := range inputs {
@@ -107,15 +89,6 @@ func (c Checker) Command(ctx context.Context, args []string, stdin io.Reader, st
 	return r.exitCode(opts)
 }
 
-// flagged checks what flags name.
-func (c Checker) flagged(ctx context.Context, r *report) (named bool, err error) {
-	if c.Flagged == nil {
-		return false, nil
-	}
-	r.findings, named, err = c.Flagged(ctx)
-	return named, err
-}
-
 // fail keeps the problems that err joins, one by one.
 func (r *report) fail(err error) {
 	if err == nil {
@@ -135,7 +108,7 @@ func (r report) exitCode(opts options) int {
 		return exitBroken
 	}
 	for _, f := range r.findings {
-		if f.Suppressed == "" && (f.Verdict == Fail || opts.strict && f.Verdict == Unknown) {
+		if f.Verdict == Fail || opts.strict && f.Verdict == Unknown {
 			// A finding without a severity is a fault of the checker, and must not open the gate.
 			if f.Severity == "" || f.Severity.Rank() >= opts.failOn.Rank() {
 				return exitFail
@@ -174,7 +147,7 @@ func (c Checker) parse(args []string, stderr io.Writer) (options, error) {
 		return options{}, err // the flag set has said what is wrong
 	}
 	opts.paths = fs.Args()
-	if err := checkPaths(opts.paths, args, c.Flagged != nil); err != nil {
+	if err := checkPaths(opts.paths, args); err != nil {
 		_, _ = fmt.Fprintf(stderr, "%s check: %v\n", c.Tool, err)
 		fs.Usage()
 		return options{}, err
@@ -182,11 +155,9 @@ func (c Checker) parse(args []string, stderr io.Writer) (options, error) {
 	return opts, nil
 }
 
-var errNoPath = errors.New("name at least one file or folder, or - for standard input")
-
-func checkPaths(paths, args []string, optional bool) error {
-	if len(paths) == 0 && !optional {
-		return errNoPath
+func checkPaths(paths, args []string) error {
+	if len(paths) == 0 {
+		return errors.New("name at least one file or folder, or - for standard input")
 	}
 	stdin := 0
 	for _, path := range paths {

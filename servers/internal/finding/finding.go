@@ -96,8 +96,6 @@ type Finding struct {
 	Object   string   `json:"object,omitempty" jsonschema:"the object, as Kind/namespace/name"`
 	Location Location `json:"location,omitzero"`
 	Chain    []string `json:"chain,omitempty" jsonschema:"how the object came to be, outermost first"`
-
-	Suppressed string `json:"suppressed,omitempty" jsonschema:"why somebody decided that this finding does not count"`
 }
 
 // text says in one line what was found.
@@ -130,13 +128,11 @@ type Counts struct {
 	Unknown int `json:"unknown"`
 }
 
-// Count counts findings by verdict, without those that are suppressed.
+// Count counts findings by verdict.
 func Count(findings []Finding) Counts {
 	var c Counts
 	for _, f := range findings {
-		if f.Suppressed == "" {
-			c.Add(f.Verdict)
-		}
+		c.Add(f.Verdict)
 	}
 	return c
 }

@@ -55,18 +55,13 @@ type (
 		Text string `json:"text"`
 	}
 	sarifResult struct {
-		RuleID     string             `json:"ruleId"`
-		RuleIndex  int                `json:"ruleIndex"`
-		Kind       string             `json:"kind"`
-		Level      string             `json:"level"`
-		Message    sarifText          `json:"message"`
-		Locations  []sarifLocation    `json:"locations,omitempty"`
-		Suppressed []sarifSuppression `json:"suppressions,omitempty"`
-		Properties *sarifProps        `json:"properties,omitempty"`
-	}
-	sarifSuppression struct {
-		Kind          string `json:"kind"`
-		Justification string `json:"justification"`
+		RuleID     string          `json:"ruleId"`
+		RuleIndex  int             `json:"ruleIndex"`
+		Kind       string          `json:"kind"`
+		Level      string          `json:"level"`
+		Message    sarifText       `json:"message"`
+		Locations  []sarifLocation `json:"locations,omitempty"`
+		Properties *sarifProps     `json:"properties,omitempty"`
 	}
 	sarifLocation struct {
 		Physical *sarifPhysical `json:"physicalLocation,omitempty"`
@@ -198,9 +193,6 @@ func sarifResultOf(f Finding, rule int) sarifResult {
 	}
 	if f.Fix != "" {
 		result.Message.Text += ". Fix: " + f.Fix
-	}
-	if f.Suppressed != "" {
-		result.Suppressed = []sarifSuppression{{Kind: "inSource", Justification: f.Suppressed}}
 	}
 	if f.Severity != "" || f.Fix != "" || len(f.Chain) > 0 {
 		result.Properties = &sarifProps{Severity: f.Severity, Fix: f.Fix, Chain: f.Chain}

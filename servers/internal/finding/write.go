@@ -42,18 +42,11 @@ func text(r report) []byte {
 		if f.Verdict == Unknown {
 			severity = string(Unknown)
 		}
-		if f.Suppressed != "" {
-			severity = "suppressed " + severity
-		}
 		fmt.Fprintf(&b, "%s: %s %s: %s", printable(f.Location.String()), printable(severity), printable(f.Rule), printable(f.text()))
 		if f.Object != "" {
 			fmt.Fprintf(&b, " [%s]", printable(f.Object))
 		}
 		b.WriteByte('\n')
-		if f.Suppressed != "" {
-			fmt.Fprintf(&b, "    because: %s\n", printable(f.Suppressed))
-			continue
-		}
 		if f.Fix != "" {
 			fmt.Fprintf(&b, "    fix: %s\n", printable(f.Fix))
 		}
