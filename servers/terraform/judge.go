@@ -104,14 +104,16 @@ func (r *report) note(rule Rule, resource *Resource, result Result) {
 		if f.Location.File == "" {
 			f.Location = finding.Location{File: resource.Location.File, Line: resource.Location.Line, Column: resource.Location.Column, Field: f.Location.Field}
 		}
-		f.Suppressed = resource.ignored(rule.ID)
+		if why := resource.ignored(rule.ID); why != "" {
+			f.Verdict, f.Reason, f.Fix = finding.Pass, "suppressed: "+why, ""
+		}
 		r.add(f)
 	}
 }
 
 func (r *report) add(f finding.Finding) {
-	if f.Suppressed != "" {
-		r.suppressed++
+	if f.Verdict == finding.Pass {
+		r.suppressed++ // nothing else is a pass that is told of
 	} else {
 		r.counts.Add(f.Verdict)
 	}
@@ -150,13 +152,14 @@ func (r *report) gravest(most int) (cut bool) {
 		return false
 	}
 	rank := func(f finding.Finding) int {
-		if f.Suppressed != "" {
+		switch f.Verdict {
+		case finding.Fail:
+			return f.Severity.Rank() + finding.Critical.Rank()
+		case finding.Unknown:
+			return f.Severity.Rank()
+		default: // suppressed
 			return 0
 		}
-		if f.Verdict == finding.Fail {
-			return f.Severity.Rank() + finding.Critical.Rank()
-		}
-		return f.Severity.Rank()
 	}
 	slices.SortStableFunc(r.findings, func(a, b finding.Finding) int { return rank(b) - rank(a) })
 	r.findings = slices.Clone(r.findings[:most])
