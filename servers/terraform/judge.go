@@ -105,7 +105,7 @@ func (r *report) note(rule Rule, resource *Resource, result Result) {
 			f.Location = finding.Location{File: resource.Location.File, Line: resource.Location.Line, Column: resource.Location.Column, Field: f.Location.Field}
 		}
 		if why := resource.ignored(rule.ID); why != "" {
-			f.Verdict, f.Reason, f.Fix = finding.Pass, "suppressed: "+why, ""
+			f.Verdict, f.Reason, f.Fix = finding.Pass, why, ""
 		}
 		r.add(f)
 	}
@@ -133,6 +133,18 @@ func (r *report) unreadable(problems problems) {
 			Rule: ruleUnreadable, Title: ownRules()[0].Title, Severity: ownRules()[0].Severity, Verdict: finding.Unknown,
 			Message: "not judged", Reason: fmt.Sprintf("%d more problems", problems.dropped),
 		})
+	}
+}
+
+// verdict is that of the whole.
+func (r *report) verdict() finding.Verdict {
+	switch {
+	case r.counts.Fail > 0:
+		return finding.Fail
+	case r.counts.Unknown > 0:
+		return finding.Unknown
+	default:
+		return finding.Pass
 	}
 }
 

@@ -48,9 +48,10 @@ const (
 
 // What answers show.
 const (
-	maxDelta  = 200 // resources that are destroyed, or replaced
-	maxForced = 20  // attributes that force one replacement
-	maxListed = 500 // entries of any other list
+	maxFindings = 100 // findings
+	maxDelta    = 200 // resources that are destroyed, or replaced
+	maxForced   = 20  // attributes that force one replacement
+	maxListed   = 500 // entries of any other list
 )
 
 // What findings repeat.

@@ -457,7 +457,7 @@ func (r *planResource) value(name string) cty.Value {
 		}
 		return unknown
 	}, 0)
-	marks := cty.NewValueMarks()
+	marks := cty.ValueMarks{}
 	for _, o := range origins {
 		o.known = v.IsWhollyKnown()
 		marks[o] = struct{}{}
