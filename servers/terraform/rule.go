@@ -56,32 +56,3 @@ func every(results ...Result) Result {
 	}
 	return worst
 }
-
-// isTrue demands that an attribute is true. unset is what an absent attribute is.
-func isTrue(v Value, unset bool) Result {
-	value, ok := v.Bool()
-	switch {
-	case v.Unknown():
-		return v.undecided()
-	case v.Null() && unset, ok && value:
-		return pass()
-	case v.Null():
-		return v.fails("%s is not set, and it is false by default", v.path)
-	default:
-		return v.fails("%s is %s", v.path, v.Show())
-	}
-}
-
-// rules is the table of all rules.
-func rules() []Rule {
-	return []Rule{
-		{
-			ID: "aws/ebs-encryption", Title: "encrypt EBS volumes", Severity: finding.High,
-			Types:      []string{"aws_ebs_volume"},
-			References: []string{"CIS AWS 2.2.1", "CKV_AWS_3", "AWS-0026"},
-			Why:        "Whoever gets hold of the disk or of a snapshot can read it.",
-			Fix:        "set encrypted = true",
-			Check:      func(r *Resource) Result { return isTrue(r.Attr("encrypted"), false) },
-		},
-	}
-}
