@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
 )
@@ -49,7 +50,9 @@ func every(results ...Result) Result {
 		switch {
 		case r.Verdict == finding.Pass:
 		case r.Verdict == worst.Verdict:
-			worst.more = append(worst.more, r)
+			rest := r.more
+			r.more = nil
+			worst.more = slices.Concat(worst.more, []Result{r}, rest)
 		case worst.Verdict.Worse(r.Verdict) != worst.Verdict:
 			worst = r
 		}
