@@ -185,16 +185,25 @@ func blockPrincipals(blocks Blocks) []principal {
 // allows fails where the statement allows, for [both]. Allow is what a data source's statement does by default.
 func (s statement) allows() Result { return s.effect.is("Allow", "Allow") }
 
-// unconditional fails where a statement has no condition.
+// unconditional fails where a statement has no condition that bounds who may use it.
 func (s statement) unconditional() Result {
 	switch {
-	case len(s.conditions.all) > 0:
+	case slices.ContainsFunc(s.conditions.all, condition.bounds):
 		return pass()
 	case s.conditions.unknown != nil:
 		return *s.conditions.unknown
 	default:
 		return s.at.fails("a statement has no condition")
 	}
+}
+
+// bounds says whether a condition is one that not everybody fulfils. To use TLS, and to have an address, is not.
+func (c condition) bounds() bool {
+	if isAmong(c.key, []string{"aws:SecureTransport", "s3:TlsVersion"}) {
+		return false
+	}
+	everywhere := anyOfValues(c.values, isWorld)
+	return !strings.EqualFold(c.key, "aws:SourceIp") || everywhere.Verdict != finding.Fail
 }
 
 // forAnybody fails where a statement is about everybody: principal *, or any account.
