@@ -12,7 +12,7 @@ func awsCompute() []Rule {
 			Types: []string{"aws_instance", "aws_launch_template", "aws_launch_configuration"}, References: []string{"CIS AWS 3.0.0 5.6", "CKV_AWS_79", "AWS-0028", "AWS-0130"},
 			Why:   "Without tokens, a request that an application is tricked into (SSRF) brings the credentials of the instance's role. They are optional by default.",
 			Fix:   "add metadata_options with http_tokens = \"required\"",
-			Check: anyOf(isOneOf("metadata_options.http_endpoint", "enabled", "disabled"), when(isUnset("metadata_options.http_tokens"), inOther("aws_ec2_instance_metadata_defaults", isOneOf("http_tokens", "", "required"))), isOneOf("metadata_options.http_tokens", "optional", "required")),
+			Check: anyOf(isOneOf("metadata_options.http_endpoint", "enabled", "disabled"), allOf(isUnset("metadata_options.http_tokens"), inOther("aws_ec2_instance_metadata_defaults", isOneOf("http_tokens", "", "required"))), isOneOf("metadata_options.http_tokens", "optional", "required")),
 		},
 		{
 			ID: "aws/instance-public-ip", Title: "give instances no public address", Severity: finding.Medium,

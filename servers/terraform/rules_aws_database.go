@@ -30,7 +30,7 @@ func awsDatabases() []Rule {
 			Types: []string{"aws_rds_cluster"}, References: []string{"CKV_AWS_96", "AWS-0079"},
 			Why:   whyAtRest + " (Aurora Serverless v1 is.) A cluster's instances are as the cluster.",
 			Fix:   "set storage_encrypted = true",
-			Check: anyOf(when(isOneOf("engine_mode", "provisioned", "serverless"), isOn("storage_encrypted", true)), isSet("replication_source_identifier"), likeSnapshot("storage_encrypted", "snapshot_identifier")),
+			Check: anyOf(allOf(isOneOf("engine_mode", "provisioned", "serverless"), isOn("storage_encrypted", true)), isSet("replication_source_identifier"), likeSnapshot("storage_encrypted", "snapshot_identifier")),
 		},
 		{
 			ID: "aws/rds-public", Title: "keep RDS databases off the internet", Severity: finding.High,
@@ -120,13 +120,13 @@ func awsDatabases() []Rule {
 			ID: "aws/elasticache-encryption", Title: "encrypt ElastiCache at rest", Severity: finding.High,
 			Types: []string{"aws_elasticache_replication_group"}, References: []string{"CKV_AWS_29", "AWS-0045"},
 			Why: "Whoever gets hold of the storage or of a backup can read it. Redis is not encrypted by default; Valkey is.", Fix: "set at_rest_encryption_enabled = true",
-			Check: anyOf(isSet("global_replication_group_id"), when(isValkey(), isOn("at_rest_encryption_enabled", true)), isOn("at_rest_encryption_enabled", false)),
+			Check: anyOf(isSet("global_replication_group_id"), allOf(isValkey(), isOn("at_rest_encryption_enabled", true)), isOn("at_rest_encryption_enabled", false)),
 		},
 		{
 			ID: "aws/elasticache-tls", Title: "reach ElastiCache over TLS", Severity: finding.High,
 			Types: []string{"aws_elasticache_replication_group"}, References: []string{"CKV_AWS_30", "AWS-0051"},
 			Why: whyTransit, Fix: "set transit_encryption_enabled = true",
-			Check: anyOf(isSet("global_replication_group_id"), when(isValkey(), isOn("transit_encryption_enabled", true)), isOn("transit_encryption_enabled", false)),
+			Check: anyOf(isSet("global_replication_group_id"), allOf(isValkey(), isOn("transit_encryption_enabled", true)), isOn("transit_encryption_enabled", false)),
 		},
 		{
 			ID: "aws/elasticache-authentication", Title: "ask who uses ElastiCache", Severity: finding.Medium,
@@ -138,7 +138,7 @@ func awsDatabases() []Rule {
 			ID: "aws/elasticache-backup", Title: "back ElastiCache up", Severity: finding.Low,
 			Types: []string{"aws_elasticache_replication_group", "aws_elasticache_cluster"}, References: []string{"CKV_AWS_134", "AWS-0050"},
 			Why: "What is lost cannot be restored. memcached has no backups.", Fix: "set snapshot_retention_limit to 1 or more days",
-			Check: anyOf(isOneOf("engine", "", "memcached"), isSet("replication_group_id"), isAtLeast("snapshot_retention_limit", 0, 1)),
+			Check: anyOf(isOneOf("engine", "", "memcached"), ofType("aws_elasticache_cluster", isSet("replication_group_id"), isSet("global_replication_group_id")), isAtLeast("snapshot_retention_limit", 0, 1)),
 		},
 		{
 			ID: "aws/memorydb-tls", Title: "reach MemoryDB over TLS", Severity: finding.High,

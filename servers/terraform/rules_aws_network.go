@@ -83,10 +83,10 @@ func awsNetwork() []Rule {
 		},
 		{
 			ID: "aws/default-vpc", Title: "do not use the default VPC", Severity: finding.Medium,
-			Types: []string{"aws_default_vpc"}, References: []string{"CKV_AWS_148", "AWS-0101"},
+			Types: []string{"aws_vpc", "aws_default_vpc"}, References: []string{"CKV_AWS_148", "AWS-0101"},
 			Why:   "Its subnets are public, and it is the same for everything that names no network.",
 			Fix:   "make an aws_vpc with private subnets",
-			Check: never("the default VPC is used"),
+			Check: ofType("aws_default_vpc", never("the default VPC is used"), exists),
 		},
 		{
 			ID: "aws/vpc-endpoint-service-acceptance", Title: "accept connections to endpoint services by hand", Severity: finding.Medium,
