@@ -146,6 +146,9 @@ func tidy(v cty.Value, e *expression, variables map[string]cty.Value) cty.Value 
 			}
 		}
 	}
+	if marks == nil {
+		marks = cty.NewValueMarks()
+	}
 	if !bare.IsKnown() && blamed == 0 {
 		// The language drops the marks of some values that it cannot look into. What it was given is to blame.
 		for _, name := range sortedKeys(variables) {
