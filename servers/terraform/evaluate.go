@@ -147,7 +147,7 @@ func tidy(v cty.Value, e *expression, variables map[string]cty.Value) cty.Value 
 		}
 	}
 	if marks == nil {
-		marks = cty.NewValueMarks()
+		marks = cty.ValueMarks{}
 	}
 	if !bare.IsKnown() && blamed == 0 {
 		// The language drops the marks of some values that it cannot look into. What it was given is to blame.
@@ -596,7 +596,7 @@ func (s *scope) repeatEach(v cty.Value, at hcl.Range, left int, what string) (re
 
 // origins are the marks that say what a value comes from.
 func origins(marks cty.ValueMarks) cty.ValueMarks {
-	out := cty.NewValueMarks()
+	out := cty.ValueMarks{}
 	for mark := range marks {
 		if _, ok := mark.(origin); ok {
 			out[mark] = struct{}{}

@@ -488,7 +488,7 @@ func (c valueContent) names() []string {
 
 // marked puts the marks back on.
 func (v Value) marked() cty.Value {
-	marks := cty.NewValueMarks()
+	marks := cty.ValueMarks{}
 	for _, o := range v.origins {
 		marks[o] = struct{}{}
 	}
