@@ -5,6 +5,6 @@ import "slices"
 // rules is the table of all rules, by provider and theme.
 func rules() []Rule {
 	return slices.Concat(
-		awsStorage(), awsNetwork(), awsCompute(), awsDatabases(),
+		awsStorage(), awsNetwork(), awsCompute(), awsDatabases(), awsIdentity(), awsLogging(), awsContainers(),
 	)
 }
