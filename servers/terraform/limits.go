@@ -43,7 +43,7 @@ const (
 	maxPlanNesting    = 100       // lists and objects in one another
 	maxPlanReferences = 1000      // references that are followed for one attribute
 	numberPrecision   = 512       // bits of a number, as Terraform has them
-	minSecret         = 4         // bytes of a sensitive text that is looked for in what is said about a plan
+	minHidden         = 4         // bytes of a sensitive text that is looked for in what is said about a plan
 )
 
 // What answers show.

@@ -159,11 +159,11 @@ func (p *plan) secrets() []string {
 		}
 		switch value := value.(type) {
 		case string:
-			if len(value) >= minSecret {
+			if len(value) >= minHidden {
 				seen[value] = true
 			}
 		case json.Number:
-			if len(value) >= minSecret {
+			if len(value) >= minHidden {
 				seen[value.String()] = true
 			}
 		case map[string]any:
