@@ -9,16 +9,25 @@ import (
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpserver"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/rego"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/version"
 )
 
 func main() {
+	var policies rego.Options
 	mcpserver.Main(mcpserver.Program{
 		Name:    "kubernetes",
 		Title:   "Kubernetes policy",
-		Summary: "Checks Kubernetes manifests against the Pod Security Standards, as the API server would. Nothing is contacted or changed.",
-		Tools:   tools,
-		Check:   func(mcpserver.Env) finding.Checker { return newChecker() },
+		Summary: "Checks Kubernetes manifests against the Pod Security Standards, as the API server would, and against policies of the operator's own. Nothing is contacted or changed.",
+		Flags:   policies.Flag,
+		Tools: func(env mcpserver.Env) ([]mcpserver.Tool, error) {
+			p, err := policies.Load()
+			if err != nil {
+				return nil, err
+			}
+			return tools(env, p)
+		},
+		Check: func(mcpserver.Env) finding.Checker { return policies.Extend(newChecker(), judgePolicies) },
 	})
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,10 +12,11 @@ import (
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/limit"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpserver"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/rego"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/workspace"
 )
 
-func tools(env mcpserver.Env) ([]mcpserver.Tool, error) {
+func tools(env mcpserver.Env, policies *rego.Policies) ([]mcpserver.Tool, error) {
 	e, err := newEvaluator()
 	if err != nil {
 		return nil, err
@@ -31,6 +31,7 @@ func tools(env mcpserver.Env) ([]mcpserver.Tool, error) {
 				"Pass exactly one of text and path. Each finding names object, container, field, line and what would satisfy the standard; " +
 				"verdict unknown means that the manifest does not say enough, and why.",
 		}, s.checkPodSecurity),
+		evaluatePolicyTool(s, policies),
 	}, nil
 }
 
@@ -145,15 +146,7 @@ func (a *answer) note(f finding.Finding) {
 
 // unreadable notes what could not be read as a finding, so that the rest is judged all the same.
 func (a *answer) unreadable(err error) {
-	f := finding.Finding{
-		Rule: string(ruleUnreadable), Title: ruleUnreadable.title(), Severity: ruleUnreadable.severity(), Verdict: finding.Unknown,
-		Message: "not judged", Reason: strings.ToValidUTF8(err.Error(), "\ufffd"),
-	}
-	if input, ok := errors.AsType[*inputError](err); ok {
-		f.Reason, f.Object = input.text, input.object
-		f.Location = finding.Location{File: input.file, Line: input.line}
-	}
-	a.note(f)
+	a.note(unreadable(err))
 }
 
 func (a *answer) add(out outcome) {

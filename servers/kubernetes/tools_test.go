@@ -41,8 +41,8 @@ func toolFor(t testing.TB, files map[string]string) mcpserver.Tool {
 		t.Cleanup(func() { _ = root.Close() })
 		env.Workspace = root
 	}
-	all, err := tools(env)
-	if err != nil || len(all) != 1 {
+	all, err := tools(env, nil)
+	if err != nil || len(all) != 2 {
 		t.Fatalf("%d tools, %v", len(all), err)
 	}
 	return all[0]

@@ -1,7 +1,6 @@
 package rego
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"path"
@@ -64,7 +63,7 @@ func (e *LoadError) Error() string { return strings.Join(e.Problems, "\n") }
 // Load reads every .rego file below the folder dir as Rego v1, and every .yaml, .yml and .json file below its
 // folder data as data, as `conftest test --policy DIR --data DIR/data` does, and compiles them. Nothing is read
 // later. What its name begins with a dot is left out.
-func Load(ctx context.Context, dir string) (*Policies, error) {
+func Load(dir string) (*Policies, error) {
 	guardBuiltins()
 	root, err := workspace.Open(dir)
 	if err != nil {
@@ -90,7 +89,7 @@ func Load(ctx context.Context, dir string) (*Policies, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p, p.prepare(ctx)
+	return p, p.prepare()
 }
 
 func isPolicy(name string) bool { return path.Ext(name) == ".rego" && !hidden(name) }
@@ -325,7 +324,7 @@ func (p *Policies) add(module *ast.Module) {
 }
 
 // prepare compiles the queries of all rules, which are conftest's.
-func (p *Policies) prepare(ctx context.Context) error {
+func (p *Policies) prepare() error {
 	for _, n := range p.namespaces {
 		for _, r := range n.rules {
 			for query, body := range map[string]*ast.Body{
@@ -342,7 +341,7 @@ func (p *Policies) prepare(ctx context.Context) error {
 			}
 		}
 	}
-	return ctx.Err()
+	return nil
 }
 
 // Namespaces are the packages of the folder, sorted.

@@ -1,0 +1,113 @@
+package rego
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"strings"
+
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
+)
+
+// mainNamespace is the package that is judged where none is named, as with conftest.
+const mainNamespace = "main"
+
+// Options are the flags of a server, and of its check subcommand, that are about policies.
+type Options struct {
+	dir        string
+	namespaces []string // of check; empty is mainNamespace
+}
+
+// Flag declares --policies.
+func (o *Options) Flag(set *flag.FlagSet) {
+	set.StringVar(&o.dir, "policies", "", "`folder` of conftest policies (.rego, Rego v1) and, below its folder data, their data; read once, at start")
+}
+
+// Load reads the policies of --policies; without the flag there are none, and that is no error.
+func (o *Options) Load() (*Policies, error) {
+	if o.dir == "" {
+		return nil, nil //nolint:nilnil // nil policies are none, and tools say so with ErrNone
+	}
+	return Load(o.dir)
+}
+
+// ErrNone is what a tool says where there are no policies.
+var ErrNone = errors.New("this server was started without --policies, and so has no policies to judge by")
+
+// Extend lets a check subcommand judge its inputs by policies too: flags --policies and --namespace. judge hands
+// the documents of one input to the evaluation; what it cannot read, the check itself reports.
+func (o *Options) Extend(c finding.Checker, judge func(ctx context.Context, e *Evaluation, in finding.Input) error) finding.Checker {
+	flags, check := c.Flags, c.CheckAll
+	if check == nil {
+		check = each(c.Check)
+	}
+	c.Flags = func(set *flag.FlagSet) {
+		if flags != nil {
+			flags(set)
+		}
+		o.Flag(set)
+		set.Func("namespace", "`package` of the policies to judge by, or a pattern: '*' is every one (repeatable; default "+mainNamespace+")", func(s string) error {
+			o.namespaces = append(o.namespaces, strings.Split(s, ",")...)
+			return nil
+		})
+	}
+	c.CheckAll = func(ctx context.Context, inputs []finding.Input) (finding.Report, error) {
+		if o.dir == "" && len(o.namespaces) > 0 {
+			return finding.Report{}, errors.New("--namespace goes with --policies")
+		}
+		report, err := check(ctx, inputs)
+		if o.dir == "" {
+			return report, err
+		}
+		findings, problem := o.judge(ctx, inputs, judge)
+		report.Findings = append(report.Findings, findings...)
+		return report, errors.Join(err, problem)
+	}
+	return c
+}
+
+// judge judges inputs by the policies, each with limits of its own.
+func (o *Options) judge(ctx context.Context, inputs []finding.Input, judge func(context.Context, *Evaluation, finding.Input) error) ([]finding.Finding, error) {
+	policies, err := o.Load()
+	if err != nil {
+		return nil, err
+	}
+	namespaces := o.namespaces
+	if len(namespaces) == 0 {
+		namespaces = []string{mainNamespace}
+	}
+	var findings []finding.Finding
+	var problems []error
+	for _, in := range inputs {
+		e, err := policies.Start(namespaces, Gate())
+		if err != nil {
+			return findings, fmt.Errorf("--policies %s: %w", o.dir, err)
+		}
+		if err := judge(ctx, e, in); err != nil {
+			problems = append(problems, fmt.Errorf("%s: not judged by the policies: %w", in.Name, err))
+		}
+		report := e.Report()
+		if report.Truncated && len(report.Findings) >= Gate().Findings {
+			problems = append(problems, fmt.Errorf("%s: too large: more than %d findings of policies; split the input", in.Name, Gate().Findings))
+		}
+		for _, f := range report.Findings {
+			findings = append(findings, f.Finding)
+		}
+	}
+	return findings, errors.Join(problems...)
+}
+
+// each makes a check of many inputs out of the check of one.
+func each(check func(context.Context, finding.Input) ([]finding.Finding, error)) func(context.Context, []finding.Input) (finding.Report, error) {
+	return func(ctx context.Context, inputs []finding.Input) (finding.Report, error) {
+		var report finding.Report
+		var errs []error
+		for _, in := range inputs {
+			findings, err := check(ctx, in)
+			report.Findings = append(report.Findings, findings...)
+			errs = append(errs, err)
+		}
+		return report, errors.Join(errs...)
+	}
+}
