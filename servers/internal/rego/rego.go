@@ -25,6 +25,9 @@ import (
 // resultVar is the variable that a rule's query binds to the rule's value.
 const resultVar = "result"
 
+// ruleBounds is the rule of the finding that a bound was passed, which is no rule of a policy.
+const ruleBounds = "policy/bounds"
+
 // Document is one thing to be judged.
 type Document struct {
 	Path   string // the file as data.conftest.file has it, slash-separated; "-" for a text without a name
@@ -121,7 +124,9 @@ func (e *Evaluation) Judge(ctx context.Context, d Document) error {
 	defer cancel()
 	if err := e.judge(ctx, d); err != nil {
 		e.err = err
-		e.unknown(d, "policy/bounds", finding.High, "not judged", err.Error())
+		e.unknown(d, ruleBounds, finding.Finding{
+			Title: "Policies judge the input within their bounds", Severity: finding.High, Message: "not judged", Reason: err.Error(),
+		})
 		return err
 	}
 	e.report.Documents++
@@ -348,6 +353,9 @@ func (e *Evaluation) describe(f *finding.Finding, result ast.Object, warning boo
 		}
 		delete(metadata, "_loc")
 	}
+	if fix, ok := metadata["fix"].(string); ok {
+		f.Fix = shorten(fix, maxMessage)
+	}
 	if len(metadata) == 0 {
 		return nil
 	}
@@ -364,14 +372,13 @@ func (q *query) problem(r *rule, reason string) {
 }
 
 func (q *query) unknown(r *rule, severity finding.Severity, message, reason string) {
-	q.evaluation.unknown(q.document, r.id(), severity, message, reason)
+	q.evaluation.unknown(q.document, r.id(), finding.Finding{Title: r.title, Severity: severity, Message: message, Reason: reason})
 }
 
-func (e *Evaluation) unknown(d Document, rule string, severity finding.Severity, message, reason string) {
+func (e *Evaluation) unknown(d Document, rule string, f finding.Finding) {
 	e.report.Counts.Unknown++
-	e.add(e.finding(d, rule, finding.Finding{
-		Severity: severity, Verdict: finding.Unknown, Message: message, Reason: shorten(reason, maxReason),
-	}, nil))
+	f.Verdict, f.Reason = finding.Unknown, shorten(f.Reason, maxReason)
+	e.add(e.finding(d, rule, f, nil))
 }
 
 // finding completes a finding about a document.
