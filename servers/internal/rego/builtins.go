@@ -35,7 +35,7 @@ func refused(name string) (reason string, ok bool) {
 		return "it is conftest's own, and reads files", true
 	case "rand.intn", "uuid.rfc4122":
 		return chance, true
-	case "graph.reachable_paths", "regex.globs_match", "rego.parse_module", "strings.render_template":
+	case "graph.reachable_paths", "regex.globs_match", "regex.template_match", "rego.parse_module", "strings.render_template":
 		return unbounded, true
 	}
 	for _, prefix := range []string{"io.jwt.", "crypto.x509.", "crypto.parse_private_keys", "crypto.hmac.", "providers.aws."} {
@@ -60,7 +60,7 @@ func allowed() []string {
 		array.concat array.flatten array.slice array.reverse
 		to_number cast_object cast_null cast_boolean cast_string cast_set cast_array format_int
 		is_number is_string is_boolean is_array is_set is_object is_null type_name
-		regex.is_valid regex.match re_match regex.split regex.template_match regex.find_n regex.find_all_string_submatch_n regex.replace
+		regex.is_valid regex.match re_match regex.split regex.find_n regex.find_all_string_submatch_n regex.replace
 		glob.match glob.quote_meta
 		strings.any_prefix_match strings.any_suffix_match concat indexof indexof_n substring lower upper contains strings.count
 		startswith endswith split strings.split_n replace strings.replace_n trim trim_left trim_prefix trim_right trim_suffix
@@ -116,22 +116,43 @@ func guards() map[string]func(args []*ast.Term) error {
 			return atMost("bytes of text times bytes of pattern", len(textOf(args[text]))*len(textOf(args[pattern])), maxRegex)
 		}
 	}
+	pieces := func(text, pattern int) func([]*ast.Term) error {
+		return func(args []*ast.Term) error {
+			return errors.Join(regex(text, pattern)(args), atMost("bytes of text", len(textOf(args[text])), maxPieces))
+		}
+	}
+	parts := func(args []*ast.Term) error {
+		return atMost("pieces", strings.Count(textOf(args[0]), textOf(args[1])), maxPieces)
+	}
+	pairs := func(a, b int) func([]*ast.Term) error {
+		return func(args []*ast.Term) error { return atMost("pairs", sizeOf(args[a])*sizeOf(args[b]), maxPairs) }
+	}
 	return map[string]func(args []*ast.Term) error{
-		"bits.lsh": func(args []*ast.Term) error { return atMost("bits", numberOf(args[1]), maxShift) },
-		"split": func(args []*ast.Term) error {
-			return atMost("pieces", strings.Count(textOf(args[0]), textOf(args[1])), maxPieces)
-		},
+		"bits.lsh":                         func(args []*ast.Term) error { return atMost("bits", numberOf(args[1]), maxShift) },
+		"product":                          func(args []*ast.Term) error { return atMost("factors", sizeOf(args[0]), maxFactors) },
+		"split":                            parts,
+		"strings.split_n":                  parts,
+		"indexof_n":                        parts,
 		"regex.match":                      regex(1, 0),
 		"re_match":                         regex(1, 0),
-		"regex.template_match":             regex(1, 0),
-		"regex.split":                      regex(1, 0),
-		"regex.find_n":                     regex(1, 0),
-		"regex.find_all_string_submatch_n": regex(1, 0),
+		"regex.split":                      pieces(1, 0),
+		"regex.find_n":                     pieces(1, 0),
+		"regex.find_all_string_submatch_n": pieces(1, 0),
 		"regex.replace":                    regex(0, 1),
-		"glob.match":                       func(args []*ast.Term) error { return atMost("bytes of text", len(textOf(args[2])), maxGlob) },
-		"net.cidr_contains_matches":        func(args []*ast.Term) error { return atMost("pairs", sizeOf(args[0])*sizeOf(args[1]), maxPairs) },
-		"net.cidr_merge":                   func(args []*ast.Term) error { return atMost("pairs", sizeOf(args[0])*sizeOf(args[0]), maxPairs) },
-		"sprintf":                          guardFormat,
+		"glob.match": func(args []*ast.Term) error {
+			return errors.Join(atMost("bytes of text", len(textOf(args[2])), maxGlob), atMost("bytes of pattern", len(textOf(args[0])), maxGlob))
+		},
+		"units.parse":       guardUnits,
+		"units.parse_bytes": guardUnits,
+		"json.marshal_with_options": func(args []*ast.Term) error {
+			return atMost("bytes of options", len(args[1].Value.String()), maxOptions)
+		},
+		"net.cidr_contains_matches": pairs(0, 1),
+		"net.cidr_merge":            pairs(0, 0),
+		"object.subset":             guardSubset,
+		"json.patch":                func(args []*ast.Term) error { return atMost("operations", sizeOf(args[1]), maxPatches) },
+		"concat":                    guardConcat,
+		"sprintf":                   guardFormat,
 	}
 }
 
@@ -177,6 +198,38 @@ func sizeOf(t *ast.Term) int {
 	}
 }
 
+// guardUnits bounds the digits of an amount, and of its exponent, which OPA writes out.
+func guardUnits(args []*ast.Term) error {
+	amount := textOf(args[0])
+	_, exponent, _ := strings.Cut(strings.ToLower(amount), "e")
+	digits := strings.TrimLeft(exponent, "+-0")
+	return errors.Join(
+		atMost("characters of an amount", len(amount), maxAmount),
+		atMost("digits of an exponent", len(digits)-len(strings.TrimLeft(digits, "0123456789")), maxExponent),
+	)
+}
+
+// guardSubset bounds the arrays that object.subset looks for in each other, wherever they are in the objects.
+func guardSubset(args []*ast.Term) error {
+	sizes := [2]int{}
+	for i := range sizes {
+		ast.WalkTerms(args[i], func(*ast.Term) bool {
+			sizes[i]++
+			return false
+		})
+	}
+	return atMost("pairs", sizes[0]*sizes[1], maxPairs)
+}
+
+// guardConcat bounds what concat makes, which it allocates at once.
+func guardConcat(args []*ast.Term) error {
+	bytes := len(textOf(args[0])) * sizeOf(args[1])
+	for part := range elements(args[1].Value) {
+		bytes += len(textOf(part))
+	}
+	return atMost("bytes", bytes, maxMade)
+}
+
 // guardFormat bounds what sprintf makes: each verb writes an argument, padded to a width.
 func guardFormat(args []*ast.Term) error {
 	format := textOf(args[0])
@@ -214,5 +267,5 @@ func guardFormat(args []*ast.Term) error {
 		}
 		bytes += longest + maxWidth
 	}
-	return atMost("bytes", bytes, maxExpanded)
+	return atMost("bytes", bytes, maxMade)
 }

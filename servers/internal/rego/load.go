@@ -181,7 +181,7 @@ func (l *loader) add(f workspace.File) {
 		l.fail(f.Path, 0, "%s", strings.ReplaceAll(err.Error(), "\n", " "))
 		return
 	}
-	if l.values -= measure(value, maxDepth, l.values); l.values < 0 {
+	if l.values -= measure(value, maxDepth, l.values).values; l.values < 0 {
 		l.fail(f.Path, 0, "too large: more than %d values in all data files, or more than %d in each other", maxStore, maxDepth)
 		return
 	}
@@ -219,31 +219,39 @@ func merge(into, from map[string]any, at string) (string, bool) {
 	return "", true
 }
 
-// measure returns how many values v is made of: more than most if there are more, or if they are nested too deep.
-func measure(v any, depth, most int) int {
+// extent is how many values something is made of, and how many bytes its texts have.
+type extent struct{ values, bytes int }
+
+// measure adds up v. It ends where there are more than most values, or more than depth in each other, and then
+// returns more than most.
+func measure(v any, depth, most int) extent {
 	if depth < 0 {
-		return most + 1
+		return extent{values: most + 1}
 	}
-	n := 1
-	below := func(v any) bool {
-		n += measure(v, depth-1, most-n)
-		return n <= most
+	sum := extent{values: 1}
+	add := func(key string, v any) bool {
+		inner := measure(v, depth-1, most-sum.values)
+		sum.values += inner.values
+		sum.bytes += len(key) + inner.bytes
+		return sum.values <= most
 	}
 	switch v := v.(type) {
+	case string:
+		sum.bytes = len(v)
 	case map[string]any:
-		for _, value := range v {
-			if !below(value) {
-				return n
+		for key, value := range v {
+			if !add(key, value) {
+				return sum
 			}
 		}
 	case []any:
 		for _, value := range v {
-			if !below(value) {
-				return n
+			if !add("", value) {
+				return sum
 			}
 		}
 	}
-	return n
+	return sum
 }
 
 func (l *loader) compile() (*Policies, error) {

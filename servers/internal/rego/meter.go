@@ -22,9 +22,9 @@ func newMeter(limits Limits) *meter {
 	return &meter{limits: limits, stride: maxStride, heap: []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}}
 }
 
-// expect sets how often the heap is looked at: a step may take as much as a copy of the document.
-func (m *meter) expect(bytes int) {
-	m.stride = int64(min(max(heapSlack/max(bytes, 1), 1), maxStride))
+// expect sets how often the heap is looked at: a step may take as much as a copy of the document does.
+func (m *meter) expect(document extent) {
+	m.stride = int64(min(max(heapSlack/(document.bytes+valueBytes*document.values), 1), maxStride))
 }
 
 // Cancel ends the evaluation at its next step. It may be called from any goroutine.

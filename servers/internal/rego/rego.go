@@ -134,7 +134,8 @@ func (e *Evaluation) Judge(ctx context.Context, d Document) error {
 }
 
 func (e *Evaluation) judge(ctx context.Context, d Document) error {
-	if values := measure(d.Value, maxDepth, e.limits.Values); values > e.limits.Values {
+	size := measure(d.Value, maxDepth, e.limits.Values)
+	if size.values > e.limits.Values {
 		return fmt.Errorf("too large: more than %d values, or more than %d in each other", e.limits.Values, maxDepth)
 	}
 	value, err := ast.InterfaceToValue(d.Value)
@@ -152,6 +153,7 @@ func (e *Evaluation) judge(ctx context.Context, d Document) error {
 		return err
 	}
 	defer context.AfterFunc(ctx, e.meter.Cancel)()
+	e.meter.expect(size)
 	q := query{evaluation: e, txn: txn, input: ast.NewTerm(value), document: d}
 	for _, n := range e.namespaces {
 		for _, r := range n.rules {
