@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
 	ctyjson "github.com/zclconf/go-cty/cty/json"
@@ -39,8 +40,12 @@ type Resource struct {
 	Planned  bool     // of a plan: defaults of the provider are filled in, and what is null is really unset
 	Chain    []string // the module calls that led to it, outermost first
 	Location finding.Location
+	// Uncertain says why it is not known whether there is such an instance: its count is not known, for example. It
+	// then stands for those that there may be, and what would fail is unknown instead.
+	Uncertain string
 
-	world world
+	world  world
+	source hcl.Range // of its block, in a configuration
 }
 
 // world is what a resource knows of the others.
@@ -435,15 +440,27 @@ func (v Value) JSON() (value Value, ok bool) {
 	return v.inner(parsed, v.path), true
 }
 
-// Resources returns the resources and data sources that the value came from: of policy =
+// Resources returns the resources and data sources that the value, or something in it, came from: of policy =
 // data.aws_iam_policy_document.x.json, that data source.
 func (v Value) Resources() []*Resource {
 	var out []*Resource
-	for _, o := range v.origins {
+	add := func(o origin) {
 		if o.resource != nil && !slices.Contains(out, o.resource) {
 			out = append(out, o.resource)
 		}
 	}
+	for _, o := range v.origins {
+		add(o)
+	}
+	if v.value != cty.NilVal {
+		_, deep := v.value.UnmarkDeep()
+		for mark := range deep {
+			if o, ok := mark.(origin); ok {
+				add(o)
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b *Resource) int { return strings.Compare(a.Address, b.Address) })
 	return out
 }
 
@@ -471,7 +488,7 @@ func (c valueContent) names() []string {
 
 // marked puts the marks back on.
 func (v Value) marked() cty.Value {
-	marks := cty.NewValueMarks()
+	marks := cty.ValueMarks{}
 	for _, o := range v.origins {
 		marks[o] = struct{}{}
 	}

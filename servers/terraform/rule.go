@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
 )
@@ -49,39 +50,12 @@ func every(results ...Result) Result {
 		switch {
 		case r.Verdict == finding.Pass:
 		case r.Verdict == worst.Verdict:
-			worst.more = append(worst.more, r)
+			rest := r.more
+			r.more = nil
+			worst.more = slices.Concat(worst.more, []Result{r}, rest)
 		case worst.Verdict.Worse(r.Verdict) != worst.Verdict:
 			worst = r
 		}
 	}
 	return worst
-}
-
-// isTrue demands that an attribute is true. unset is what an absent attribute is.
-func isTrue(v Value, unset bool) Result {
-	value, ok := v.Bool()
-	switch {
-	case v.Unknown():
-		return v.undecided()
-	case v.Null() && unset, ok && value:
-		return pass()
-	case v.Null():
-		return v.fails("%s is not set, and it is false by default", v.path)
-	default:
-		return v.fails("%s is %s", v.path, v.Show())
-	}
-}
-
-// rules is the table of all rules.
-func rules() []Rule {
-	return []Rule{
-		{
-			ID: "aws/ebs-encryption", Title: "encrypt EBS volumes", Severity: finding.High,
-			Types:      []string{"aws_ebs_volume"},
-			References: []string{"CIS AWS 2.2.1", "CKV_AWS_3", "AWS-0026"},
-			Why:        "Whoever gets hold of the disk or of a snapshot can read it.",
-			Fix:        "set encrypted = true",
-			Check:      func(r *Resource) Result { return isTrue(r.Attr("encrypted"), false) },
-		},
-	}
 }
