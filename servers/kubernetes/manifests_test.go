@@ -19,21 +19,49 @@ import (
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
 )
 
-// everything returns all that one input brings out, as one string: findings, names, errors.
-func everything(t testing.TB, e *evaluator, file string, data []byte) string {
+// outcome is what a run over one input comes to.
+type outcome struct {
+	*run
+	own, late []finding.Finding // of objects by themselves, and of what one says about another
+	errs      []error
+}
+
+// judged holds one input to a checker.
+func judged(t testing.TB, c checker, file string, data []byte) outcome {
 	t.Helper()
-	c := checker{evaluator: e, level: api.LevelRestricted, version: "latest", values: maxCheckValues, kept: maxKept}
-	out, err := c.evaluate(context.Background(), file, data)
-	if err != nil {
-		t.Fatalf("%v\n%q", err, data)
-	}
-	a := newAnswer("restricted", "latest")
-	a.add(out)
-	answer, err := json.Marshal(a.finish())
+	in := finding.Input{Name: file, Data: data}
+	r, err := c.start([]finding.Input{in})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprintf("%s\n%v", answer, errors.Join(out.errs...))
+	findings, errs, err := r.read(context.Background(), in)
+	if err != nil {
+		t.Fatalf("%v\n%q", err, data)
+	}
+	return outcome{run: r, own: findings, late: r.finish(), errs: errs}
+}
+
+// podChecker holds pods to a level and version alone.
+func podChecker(e *evaluator, level api.Level, version string) checker {
+	return checker{evaluator: e, pods: true, level: level, version: version, values: maxCheckValues, kept: maxKept}
+}
+
+// fullChecker has everything on.
+func fullChecker(e *evaluator) checker {
+	return checker{evaluator: e, pods: true, lint: lintRules(), ignores: true, values: maxCheckValues, kept: maxKept}
+}
+
+// everything returns all that one input brings out, as one string: findings, names, errors.
+func everything(t testing.TB, e *evaluator, file string, data []byte) string {
+	t.Helper()
+	c := fullChecker(e)
+	report, err := c.checkAll(context.Background(), []finding.Input{{Name: file, Data: data}})
+	text, fault := json.Marshal(report)
+	if fault != nil {
+		t.Fatal(fault)
+	}
+	o := judged(t, c, file, data)
+	return fmt.Sprintf("%s\n%v\n%v", text, err, o.skipped)
 }
 
 // canary is a Secret's value; in the manifest it stands in clear and as base64.
@@ -171,26 +199,21 @@ func TestBounds(t *testing.T) {
 		{"many comments", strings.Repeat("# x\n", 100_000) + podYAML("p"), 1, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			c := checker{evaluator: e, level: api.LevelBaseline, version: "latest", values: maxCheckValues, kept: maxKept}
-			out, err := c.evaluate(context.Background(), "f.yaml", []byte(tc.in))
-			if err != nil {
-				t.Fatal(err)
+			c := podChecker(e, api.LevelBaseline, "latest")
+			out := judged(t, c, "f.yaml", []byte(tc.in))
+			if counts := out.counts(); counts.Pass+counts.Fail+counts.Unknown != tc.objects {
+				t.Errorf("%+v, want %d objects", counts, tc.objects)
 			}
-			if len(out.verdicts) != tc.objects {
-				t.Errorf("%d objects, want %d", len(out.verdicts), tc.objects)
-			}
-			kept := 0
-			for _, v := range out.verdicts {
-				kept += len(v.findings)
-				if tc.name == "many findings" && v.verdict != finding.Fail {
-					t.Errorf("%s is %s", v.object, v.verdict)
+			for _, s := range out.subjects {
+				if tc.name == "many findings" && s.verdict != finding.Fail {
+					t.Errorf("%s is %s", s.name, s.verdict)
 				}
 			}
-			if kept > maxKept+1 || tc.name == "many doubled keys" && kept > maxStrict {
+			if kept := len(out.own); kept > maxKept || tc.name == "many doubled keys" && kept > maxStrict {
 				t.Errorf("%d findings", kept)
 			}
 			if tc.name == "many findings" {
-				_, err := c.check(context.Background(), finding.Input{Name: "f.yaml", Data: []byte(tc.in)})
+				_, err := c.checkAll(context.Background(), []finding.Input{{Name: "f.yaml", Data: []byte(tc.in)}})
 				out.errs = append(out.errs, err)
 			}
 			text := fmt.Sprint(errors.Join(out.errs...))

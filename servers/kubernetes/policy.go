@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"path"
 	"path/filepath"
 	"strings"
@@ -45,7 +46,7 @@ func (p policyJudge) evaluatePolicy(ctx context.Context, in evaluatePolicyIn) (r
 	case <-ctx.Done():
 		return rego.Report{}, mcpserver.Errorf(mcpserver.CodeBusy, "other checks are running; try again")
 	}
-	files, problems, err := p.inputs(checkPodSecurityIn{Text: in.Text, Path: in.Path})
+	files, problems, err := p.inputs(in.Text, in.Path)
 	if err != nil {
 		return rego.Report{}, err
 	}
@@ -74,6 +75,22 @@ func (p policyJudge) evaluatePolicy(ctx context.Context, in evaluatePolicyIn) (r
 
 // stdinPath is what conftest calls an input without a file.
 const stdinPath = "-"
+
+// withPolicies lets a check judge its inputs by policies, too.
+func withPolicies(c finding.Checker, o *rego.Options) finding.Checker {
+	flags, check := c.Flags, c.CheckAll
+	c.Flags = func(set *flag.FlagSet) {
+		flags(set)
+		o.CheckFlags(set)
+	}
+	c.CheckAll = func(ctx context.Context, inputs []finding.Input) (finding.Report, error) {
+		report, err := check(ctx, inputs)
+		findings, problem := o.Findings(ctx, inputs, judgePolicies)
+		report.Findings = append(report.Findings, findings...)
+		return report, errors.Join(err, problem)
+	}
+	return c
+}
 
 // judgePolicies is judgeManifests for the check subcommand, which itself says what cannot be read.
 func judgePolicies(ctx context.Context, e *rego.Evaluation, in finding.Input) error {
@@ -211,17 +228,4 @@ func hide(v any, by string) any {
 	default:
 		return by
 	}
-}
-
-// unreadable is the finding that an input, or a part of it, could not be read.
-func unreadable(err error) finding.Finding {
-	f := finding.Finding{
-		Rule: string(ruleUnreadable), Title: ruleUnreadable.title(), Severity: ruleUnreadable.severity(), Verdict: finding.Unknown,
-		Message: "not judged", Reason: strings.ToValidUTF8(err.Error(), "\ufffd"),
-	}
-	if input, ok := errors.AsType[*inputError](err); ok {
-		f.Reason, f.Object = input.text, input.object
-		f.Location = finding.Location{File: input.file, Line: input.line}
-	}
-	return f
 }

@@ -16,7 +16,8 @@ const mainNamespace = "main"
 // Options are the flags of a server, and of its check subcommand, that are about policies.
 type Options struct {
 	dir        string
-	namespaces []string // of check; empty is mainNamespace
+	policies   *Policies // of check, once they are loaded
+	namespaces []string  // of check; empty is mainNamespace
 }
 
 // Flag declares --policies.
@@ -35,43 +36,29 @@ func (o *Options) Load() (*Policies, error) {
 // ErrNone is what a tool says where there are no policies.
 var ErrNone = errors.New("this server was started without --policies, and so has no policies to judge by")
 
-// Extend lets a check subcommand judge its inputs by policies too: flags --policies and --namespace. judge hands
-// the documents of one input to the evaluation; what it cannot read, the check itself reports.
-func (o *Options) Extend(c finding.Checker, judge func(ctx context.Context, e *Evaluation, in finding.Input) error) finding.Checker {
-	flags, check := c.Flags, c.CheckAll
-	if check == nil {
-		check = each(c.Check)
-	}
-	c.Flags = func(set *flag.FlagSet) {
-		if flags != nil {
-			flags(set)
-		}
-		o.Flag(set)
-		set.Func("namespace", "`package` of the policies to judge by, or a pattern: '*' is every one (repeatable; default "+mainNamespace+")", func(s string) error {
-			o.namespaces = append(o.namespaces, strings.Split(s, ",")...)
-			return nil
-		})
-	}
-	c.CheckAll = func(ctx context.Context, inputs []finding.Input) (finding.Report, error) {
-		if o.dir == "" && len(o.namespaces) > 0 {
-			return finding.Report{}, errors.New("--namespace goes with --policies")
-		}
-		report, err := check(ctx, inputs)
-		if o.dir == "" {
-			return report, err
-		}
-		findings, problem := o.judge(ctx, inputs, judge)
-		report.Findings = append(report.Findings, findings...)
-		return report, errors.Join(err, problem)
-	}
-	return c
+// CheckFlags declares --policies and --namespace.
+func (o *Options) CheckFlags(set *flag.FlagSet) {
+	o.Flag(set)
+	set.Func("namespace", "`package` of the policies to judge by, or a pattern: '*' is every one (repeatable; default "+mainNamespace+")", func(s string) error {
+		o.namespaces = append(o.namespaces, strings.Split(s, ",")...)
+		return nil
+	})
 }
 
-// judge judges inputs by the policies, each with limits of its own.
-func (o *Options) judge(ctx context.Context, inputs []finding.Input, judge func(context.Context, *Evaluation, finding.Input) error) ([]finding.Finding, error) {
-	policies, err := o.Load()
-	if err != nil {
-		return nil, err
+// Findings judges inputs of a check subcommand by the policies, if there are any, each with limits of its own. judge
+// hands the documents of one input to the evaluation.
+func (o *Options) Findings(ctx context.Context, inputs []finding.Input, judge func(ctx context.Context, e *Evaluation, in finding.Input) error) ([]finding.Finding, error) {
+	if o.dir == "" {
+		if len(o.namespaces) > 0 {
+			return nil, errors.New("--namespace goes with --policies")
+		}
+		return nil, nil
+	}
+	if o.policies == nil {
+		var err error
+		if o.policies, err = o.Load(); err != nil {
+			return nil, err
+		}
 	}
 	namespaces := o.namespaces
 	if len(namespaces) == 0 {
@@ -80,7 +67,7 @@ func (o *Options) judge(ctx context.Context, inputs []finding.Input, judge func(
 	var findings []finding.Finding
 	var problems []error
 	for _, in := range inputs {
-		e, err := policies.Start(namespaces, Gate())
+		e, err := o.policies.Start(namespaces, Gate())
 		if err != nil {
 			return findings, fmt.Errorf("--policies %s: %w", o.dir, err)
 		}
@@ -96,18 +83,4 @@ func (o *Options) judge(ctx context.Context, inputs []finding.Input, judge func(
 		}
 	}
 	return findings, errors.Join(problems...)
-}
-
-// each makes a check of many inputs out of the check of one.
-func each(check func(context.Context, finding.Input) ([]finding.Finding, error)) func(context.Context, []finding.Input) (finding.Report, error) {
-	return func(ctx context.Context, inputs []finding.Input) (finding.Report, error) {
-		var report finding.Report
-		var errs []error
-		for _, in := range inputs {
-			findings, err := check(ctx, in)
-			report.Findings = append(report.Findings, findings...)
-			errs = append(errs, err)
-		}
-		return report, errors.Join(errs...)
-	}
 }
