@@ -33,6 +33,9 @@ func (o *Options) Load() (*Policies, error) {
 	return Load(o.dir)
 }
 
+// Given says whether there is a --policies.
+func (o *Options) Given() bool { return o.dir != "" }
+
 // ErrNone is what a tool says where there are no policies.
 var ErrNone = errors.New("this server was started without --policies, and so has no policies to judge by")
 
