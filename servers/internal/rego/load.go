@@ -280,13 +280,17 @@ func (l *loader) compile() (*Policies, error) {
 	return p, l.err()
 }
 
-// checkHead refuses what conftest refuses: deny[msg] if …, which makes no set of messages.
+// checkHead refuses what conftest fails on: deny[msg] if …, which makes no set of messages, and functions.
 func (l *loader) checkHead(file string, r *ast.Rule) {
-	if r.Head == nil || r.Head.Name != "" || r.Head.Value == nil || len(r.Head.Reference) == 0 {
+	if r.Head == nil || len(r.Head.Reference) == 0 || !judged.MatchString(r.Head.Reference[0].Value.String()) {
 		return
 	}
-	if judged.MatchString(r.Head.Reference[0].Value.String()) && r.Head.Value.Value.Compare(ast.Boolean(true)) == 0 {
-		l.fail(file, r.Head.Location.Row, "rule uses if without contains, and so has no messages: write %s contains msg if …", r.Head.Reference[0])
+	name, line := r.Head.Reference[0].Value, r.Head.Location.Row
+	switch {
+	case len(r.Head.Args) > 0:
+		l.fail(file, line, "%s is a function, and so has no messages: give it another name", name)
+	case r.Head.Name == "" && r.Head.Value != nil && r.Head.Value.Value.Compare(ast.Boolean(true)) == 0:
+		l.fail(file, line, "rule uses if without contains, and so has no messages: write %s contains msg if …", name)
 	}
 }
 

@@ -353,8 +353,8 @@ func (e *Evaluation) describe(f *finding.Finding, result ast.Object, warning boo
 				f.Location.Line = int(n)
 			}
 		}
-		delete(metadata, "_loc")
 	}
+	delete(metadata, "_loc")
 	if fix, ok := metadata["fix"].(string); ok {
 		f.Fix = shorten(fix, maxMessage)
 	}

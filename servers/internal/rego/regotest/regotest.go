@@ -2,9 +2,11 @@
 package regotest
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -64,7 +66,7 @@ type result struct {
 // in dir and the data in dir/data: the same failures, warnings and exceptions, with the same metadata.
 func Compare(t *testing.T, dir, namespace string, reports map[string]rego.Report, args ...string) {
 	t.Helper()
-	files := slices.Sorted(keys(reports))
+	files := slices.Sorted(maps.Keys(reports))
 	args = append([]string{"test", "--output=json", "--no-fail", "--policy", dir, "--namespace", namespace}, args...)
 	if _, err := os.Stat(filepath.Join(dir, "data")); err == nil {
 		args = append(args, "--data", filepath.Join(dir, "data"))
@@ -77,7 +79,9 @@ func Compare(t *testing.T, dir, namespace string, reports map[string]rego.Report
 		t.Fatalf("conftest: %v", err)
 	}
 	var all []said
-	if err := json.Unmarshal(out, &all); err != nil {
+	decoder := json.NewDecoder(bytes.NewReader(out))
+	decoder.UseNumber()
+	if err := decoder.Decode(&all); err != nil {
 		t.Fatalf("conftest: %v: %s", err, out)
 	}
 	want, have := map[string][]string{}, map[string][]string{}
@@ -105,22 +109,11 @@ func Compare(t *testing.T, dir, namespace string, reports map[string]rego.Report
 	t.Logf("%d messages in %d files agree", messages, len(files))
 }
 
-func keys(reports map[string]rego.Report) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for file := range reports {
-			if !yield(file) {
-				return
-			}
-		}
-	}
-}
-
 func (s said) lines() []string {
 	var lines []string
 	for kind, results := range map[string][]result{"FAIL": s.Failures, "WARN": s.Warnings} {
 		for _, r := range results {
 			query, _ := r.Metadata["query"].(string)
-			delete(r.Metadata, "query")
 			lines = append(lines, line(kind, strings.TrimPrefix(query, "data."), r.Msg, r.Metadata))
 		}
 	}
@@ -131,6 +124,8 @@ func (s said) lines() []string {
 }
 
 func line(kind, rule, message string, metadata map[string]any) string {
+	metadata = maps.Clone(metadata)
+	delete(metadata, "query") // conftest's own, over what the policy says
 	if metadata == nil {
 		metadata = map[string]any{}
 	}
