@@ -6,12 +6,12 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/hashicorp/hcl/v2/json"
 	"github.com/zclconf/go-cty/cty"
-	"github.com/zclconf/go-cty/cty/convert"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
 )
@@ -61,6 +61,7 @@ func (l *loader) checkRoot(ctx context.Context, dir string, arguments map[string
 	if err != nil {
 		return err
 	}
+	l.budget.expired = ctx.Err
 	c := newCheck(l, dir, nil)
 	c.arguments = c.readArguments(m, arguments)
 	world := newWorld(c, m)
@@ -203,37 +204,36 @@ func (c *check) diagnose(diags hcl.Diagnostics) {
 
 // configWorld is all that a root module makes.
 type configWorld struct {
-	check   *check
 	all     []*Resource
 	missing []missingCall
-
-	kinds    map[kind][]*Resource
-	indexes  map[kind]*referrerIndex
-	receives map[*Resource]string // what a module that is not there is given
 }
 
 // missingCall is a call of a module that is not in the workspace.
 type missingCall struct {
 	resource *Resource
-	at       *instance
 	why      string
 }
 
-// referrerIndex is who refers to whom, by one attribute of one type.
-type referrerIndex struct {
-	byOrigin map[*Resource][]*Resource
-	byText   map[string][]*Resource
-	unknown  string
+func newWorld(c *check, m *module) *configWorld {
+	w := &configWorld{}
+	w.collect(c.instance(m, nil, nil, ""), map[*module]bool{})
+	given := sync.OnceValue(w.given)
+	relate(w.all, func(r *Resource) string { return given()[r] })
+	return w
 }
 
-func newWorld(c *check, m *module) *configWorld {
-	w := &configWorld{check: c, kinds: map[kind][]*Resource{}, indexes: map[kind]*referrerIndex{}}
-	w.collect(c.instance(m, nil, nil, ""), map[*module]bool{})
-	for _, r := range w.all {
-		r.world = w
-		w.kinds[kind{r.Mode, r.Type}] = append(w.kinds[kind{r.Mode, r.Type}], r)
+// given names the modules that are not there and are given something of a resource: what settles a matter may be
+// in them.
+func (w *configWorld) given() map[*Resource]string {
+	out := map[*Resource]string{}
+	for _, call := range w.missing {
+		for _, name := range call.resource.Names() {
+			for _, from := range call.resource.Attr(name).Resources() {
+				out[from] = fmt.Sprintf("%s (%s)", call.resource.Address, call.why)
+			}
+		}
 	}
-	return w
+	return out
 }
 
 // collect adds what an instance of a module makes. What a module says about itself is added once for all its
@@ -262,9 +262,7 @@ func (w *configWorld) collect(i *instance, described map[*module]bool) {
 	}
 	for _, name := range sortedKeys(m.calls) {
 		if why := m.missing[name]; why != "" {
-			made := i.resource(m.calls[name], repetition{})
-			made.world = w
-			w.missing = append(w.missing, missingCall{resource: made, at: i, why: why})
+			w.missing = append(w.missing, missingCall{resource: i.resource(m.calls[name], repetition{}), why: why})
 			continue
 		}
 		for _, child := range i.childrenOf(name).all {
@@ -275,105 +273,23 @@ func (w *configWorld) collect(i *instance, described map[*module]bool) {
 
 func (w *configWorld) add(i *instance, b *block) { w.all = append(w.all, i.resource(b, repetition{})) }
 
-func (w *configWorld) ofType(mode Mode, resourceType string) Related {
-	return Related{All: w.kinds[kind{mode, resourceType}]}
-}
-
-func (w *configWorld) referrers(r *Resource, resourceType, attribute string) Related {
-	key := kind{Mode(attribute), resourceType}
-	index := w.indexes[key]
-	if index == nil {
-		index = w.index(resourceType, attribute)
-		w.indexes[key] = index
-	}
-	found := slices.Clone(index.byOrigin[r])
-	for _, name := range slices.Compact([]string{attribute, "bucket", "name", "id", "arn"}) {
-		if text, ok := r.Attr(name).Text(); ok && text != "" {
-			for _, other := range index.byText[text] {
-				if !slices.Contains(found, other) {
-					found = append(found, other)
-				}
-			}
-		}
-	}
-	out := Related{Unknown: index.unknown}
-	for _, other := range found {
-		// Two that depend on the same unknown are taken to be there together.
-		if other.Uncertain != "" && r.Uncertain == "" {
-			out.Unknown = other.Uncertain
-			continue
-		}
-		out.All = append(out.All, other)
-	}
-	if out.Unknown == "" {
-		out.Unknown = w.given(r)
-	}
-	return out
-}
-
-// index works out what the attribute of all resources of a type refers to.
-func (w *configWorld) index(resourceType, attribute string) *referrerIndex {
-	index := &referrerIndex{byOrigin: map[*Resource][]*Resource{}, byText: map[string][]*Resource{}}
-	for _, other := range w.kinds[kind{Managed, resourceType}] {
-		v := other.Attr(attribute)
-		resources := v.Resources()
-		for _, r := range resources {
-			index.byOrigin[r] = append(index.byOrigin[r], other)
-		}
-		for _, element := range v.Elements() {
-			if text, ok := element.Text(); ok {
-				index.byText[text] = append(index.byText[text], other)
-			}
-		}
-		if v.Unknown() && len(resources) == 0 && index.unknown == "" {
-			index.unknown = fmt.Sprintf("%s of %s (%s)", attribute, other.Address, v.Reason())
-		}
-	}
-	return index
-}
-
-// given names a module that is not there and is given something of the resource: what settles the matter may be
-// in it.
-func (w *configWorld) given(r *Resource) string {
-	if w.receives == nil {
-		w.receives = map[*Resource]string{}
-		for _, call := range w.missing {
-			for _, name := range call.resource.Names() {
-				for _, from := range call.resource.Attr(name).Resources() {
-					w.receives[from] = fmt.Sprintf("%s (%s)", call.resource.Address, call.why)
-				}
-			}
-		}
-	}
-	return w.receives[r]
-}
-
-// ignored says whether a comment suppresses a rule's findings about the resource, and why: one in its block, or
-// in a module block that led to it, or right above either.
-func (r *Resource) ignored(rule string) (why string, ok bool) {
+// ignored returns why a comment suppresses a rule's findings about the resource, and "" where none does: it stands in
+// the resource's block or in a module block that led to it, or right above either.
+func (r *Resource) ignored(rule string) string {
 	content, ok := r.content.(*bodyContent)
 	if !ok {
-		return "", false
+		return ""
 	}
 	at, block := content.scope.instance, r.source
 	for {
 		for _, i := range at.module.ignores {
-			if i.rule == rule && i.reason != "" && i.file == block.Filename && i.line >= block.Start.Line && i.line <= block.End.Line {
-				return i.reason, true
+			if i.rule == rule && i.file == block.Filename && i.line >= block.Start.Line && i.line <= block.End.Line && i.reason != "" {
+				return i.reason
 			}
 		}
 		if at.parent == nil {
-			return "", false
+			return ""
 		}
 		at, block = at.parent.instance, at.call.source
 	}
-}
-
-// asText converts a value to a string, if it is one or can be.
-func asText(v cty.Value) (string, bool) {
-	converted, err := convert.Convert(v, cty.String)
-	if err != nil || converted.IsNull() || !converted.IsKnown() {
-		return "", false
-	}
-	return converted.AsString(), true
 }

@@ -100,6 +100,7 @@ func (s *scope) evaluate(e *expression) cty.Value {
 	}
 	c.depth++
 	defer func() { c.depth-- }()
+	c.budget.step(1)
 	variables := s.variables(e)
 	v, diags := e.syntax.Value(&hcl.EvalContext{Variables: variables, Functions: c.table})
 	if diags.HasErrors() {

@@ -95,6 +95,9 @@ type budget struct {
 	steps, templateBytes, instances int
 	fileBytes                       int
 	spent                           string // what was used up first; "" while there is enough
+
+	expired func() error // says whether nobody waits any more; may be nil
+	asked   int          // steps until it is asked again
 }
 
 func newBudget() *budget {
@@ -106,6 +109,12 @@ func (b *budget) step(n int) bool {
 	b.steps -= n
 	if b.steps < 0 && b.spent == "" {
 		b.spent = "evaluating it takes too many steps"
+	}
+	if b.asked -= n; b.asked < 0 && b.expired != nil {
+		b.asked = stepsBetweenLooks
+		if b.spent == "" && b.expired() != nil {
+			b.spent = "evaluating it takes too long"
+		}
 	}
 	return b.spent == ""
 }

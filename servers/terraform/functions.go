@@ -148,7 +148,7 @@ func (c *check) bounded(name string, f function.Function) function.Function {
 	})
 }
 
-var errTooLarge = errors.New("too large: more than this evaluation takes") //nolint:gochecknoglobals // a sentinel error
+var errTooLarge = errors.New("too large: more than this evaluation takes")
 
 // amplifies refuses calls that would make much of little, before they do.
 func amplifies(name string, args []cty.Value, s size) error {

@@ -33,12 +33,6 @@ type ruleBook struct {
 	any    map[Mode][]Rule
 }
 
-// kind is a mode and a type.
-type kind struct {
-	mode Mode
-	name string
-}
-
 func newRuleBook(all []Rule) *ruleBook {
 	book := &ruleBook{byID: map[string]Rule{}, byType: map[kind][]Rule{}, any: map[Mode][]Rule{}}
 	for _, rule := range all {
@@ -64,16 +58,10 @@ func (b *ruleBook) knows(id string) bool {
 // passes.
 type report struct {
 	findings   []finding.Finding
-	suppressed []suppressed
 	counts     finding.Counts
+	suppressed int // findings that a comment suppresses
 	resources  int // instances of resources that were looked at
 	passes     bool
-}
-
-// suppressed is a finding that a comment suppresses.
-type suppressed struct {
-	finding.Finding
-	why string
 }
 
 // judge holds resources against the rules.
@@ -116,16 +104,19 @@ func (r *report) note(rule Rule, resource *Resource, result Result) {
 		if f.Location.File == "" {
 			f.Location = finding.Location{File: resource.Location.File, Line: resource.Location.Line, Column: resource.Location.Column, Field: f.Location.Field}
 		}
-		if why, ok := resource.ignored(rule.ID); ok {
-			r.suppressed = append(r.suppressed, suppressed{Finding: f, why: why})
-			continue
+		if why := resource.ignored(rule.ID); why != "" {
+			f.Verdict, f.Reason, f.Fix = finding.Pass, why, ""
 		}
 		r.add(f)
 	}
 }
 
 func (r *report) add(f finding.Finding) {
-	r.counts.Add(f.Verdict)
+	if f.Verdict == finding.Pass {
+		r.suppressed++ // nothing else is a pass that is told of
+	} else {
+		r.counts.Add(f.Verdict)
+	}
 	r.findings = append(r.findings, f)
 }
 
@@ -145,6 +136,18 @@ func (r *report) unreadable(problems problems) {
 	}
 }
 
+// verdict is that of the whole.
+func (r *report) verdict() finding.Verdict {
+	switch {
+	case r.counts.Fail > 0:
+		return finding.Fail
+	case r.counts.Unknown > 0:
+		return finding.Unknown
+	default:
+		return finding.Pass
+	}
+}
+
 // sort puts the findings in the order of their places.
 func (r *report) sort() {
 	slices.SortStableFunc(r.findings, func(a, b finding.Finding) int {
@@ -161,10 +164,14 @@ func (r *report) gravest(most int) (cut bool) {
 		return false
 	}
 	rank := func(f finding.Finding) int {
-		if f.Verdict == finding.Fail {
+		switch f.Verdict {
+		case finding.Fail:
 			return f.Severity.Rank() + finding.Critical.Rank()
+		case finding.Unknown:
+			return f.Severity.Rank()
+		default: // suppressed
+			return 0
 		}
-		return f.Severity.Rank()
 	}
 	slices.SortStableFunc(r.findings, func(a, b finding.Finding) int { return rank(b) - rank(a) })
 	r.findings = slices.Clone(r.findings[:most])

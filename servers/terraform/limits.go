@@ -23,6 +23,7 @@ const (
 	maxInstances      = 50_000    // instances of resources and modules
 	maxReferenceDepth = 500       // references that lead to references
 	maxSteps          = 5_000_000 // elements that for expressions pass through, and function calls
+	stepsBetweenLooks = 1000      // steps between two looks at the clock
 	dynamicSteps      = 10        // steps that a block counts for which a dynamic block makes
 	stepNodes         = 100       // values that are compared or passed to a function in one step
 	maxTemplateBytes  = 256 << 20 // bytes that templates put together
@@ -33,6 +34,24 @@ const (
 	maxSquareElements = 5000      // elements of what a function compares each with each
 	maxFormatWidth    = 10_000    // width or precision in a format
 	maxOrigins        = 64        // things that one value is remembered to come from
+)
+
+// What is read of a plan.
+const (
+	maxServedPlan     = 16 << 20  // bytes of a plan that the server reads
+	maxCheckPlan      = 128 << 20 // bytes of a plan that the check subcommand reads
+	maxPlanNesting    = 100       // lists and objects in one another
+	maxPlanReferences = 1000      // references that are followed for one attribute
+	numberPrecision   = 512       // bits of a number, as Terraform has them
+	minHidden         = 4         // bytes of a sensitive text that is looked for in what is said about a plan
+)
+
+// What answers show.
+const (
+	maxFindings = 100 // findings
+	maxDelta    = 200 // resources that are destroyed, or replaced
+	maxForced   = 20  // attributes that force one replacement
+	maxListed   = 500 // entries of any other list
 )
 
 // What findings repeat.

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpserver"
 )
 
@@ -11,6 +12,7 @@ func main() {
 		Name:    "terraform",
 		Title:   "Terraform policy",
 		Summary: "Checks Terraform configurations and plans against rules, without providers, state or network. Nothing is applied, contacted or changed.",
-		Tools:   func(mcpserver.Env) ([]mcpserver.Tool, error) { return nil, nil },
+		Tools:   tools,
+		Check:   func(mcpserver.Env) finding.Checker { return newChecker() },
 	})
 }

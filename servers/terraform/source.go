@@ -177,6 +177,18 @@ func parseJSON(name string, data []byte) (*hclsyntax.Body, []*configError) {
 
 // tooDeepJSON says whether JSON nests too deep for a parser that calls itself.
 func tooDeepJSON(name string, data []byte) *configError {
+	line := deeperThan(data, maxNesting)
+	if line == 0 {
+		return nil
+	}
+	return &configError{
+		place: finding.Location{File: name, Line: line},
+		text:  fmt.Sprintf("too large: more than %d lists and objects inside one another", maxNesting),
+	}
+}
+
+// deeperThan returns the line where JSON nests deeper than so many levels, and 0 where it does not.
+func deeperThan(data []byte, most int) int {
 	depth, line, quoted := 0, 1, false
 	for i := 0; i < len(data); i++ {
 		switch b := data[i]; {
@@ -192,14 +204,11 @@ func tooDeepJSON(name string, data []byte) *configError {
 		case b == '}' || b == ']':
 			depth--
 		}
-		if depth > maxNesting {
-			return &configError{
-				place: finding.Location{File: name, Line: line},
-				text:  fmt.Sprintf("too large: more than %d lists and objects inside one another", maxNesting),
-			}
+		if depth > most {
+			return line
 		}
 	}
-	return nil
+	return 0
 }
 
 // rootSchema is what may stand in a file on its own.
