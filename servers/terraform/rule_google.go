@@ -140,8 +140,8 @@ func iamTypes(bases ...string) []string {
 	return types
 }
 
-// flag demands something of a flag of a Cloud SQL database, which is unset where it is not named.
-func flag(name, unset string, good func(string) bool) demand {
+// databaseFlag demands something of a flag of a Cloud SQL database, which is unset where it is not named.
+func databaseFlag(name, unset string, good func(string) bool) demand {
 	return func(r *Resource) Result {
 		blocks := r.blockAt("settings").Blocks("database_flags")
 		at := r.blockAt("settings").Value()
