@@ -7,5 +7,6 @@ func rules() []Rule {
 	return slices.Concat(
 		awsStorage(), awsNetwork(), awsCompute(), awsDatabases(), awsIdentity(), awsLogging(), awsContainers(),
 		googleStorage(), googleCompute(), googleIdentity(),
+		azureStorage(), azureCompute(), azureIdentity(),
 	)
 }
