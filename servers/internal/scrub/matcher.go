@@ -59,6 +59,7 @@ func lastTwo(a, b byte) int {
 type hit struct {
 	from, to int
 	format   *format
+	partly   bool // the rest stands on the next lines
 }
 
 // compiled is made from the table by the first Scrubber.
@@ -67,7 +68,7 @@ var compiled = sync.OnceValue(compile) //nolint:gochecknoglobals // made once fr
 func compile() *matcher {
 	m := &matcher{
 		formats:      formats(),
-		ids:          map[string]bool{unsettled: true},
+		ids:          map[string]bool{unsettled: true, cutID: true, keyID: true},
 		innocent:     innocent(),
 		elsewhere:    elsewhere(),
 		variables:    variables(),
@@ -168,6 +169,11 @@ type scan struct {
 	// What a member called "name" was worth, for the one called "value" that follows it.
 	pending    []*format
 	pendingEnd int
+
+	// Of a text that is one of several lines: what it leaves open for the next.
+	lines bool
+	key   *keyBlock
+	block *scalarBlock
 }
 
 // next returns the next secret of the text.
@@ -245,7 +251,7 @@ func (sc *scan) token(a anchor, at int) (hit, bool) {
 		from = body
 	}
 	if f.proof != nil && end-body >= f.min && f.proof(text[body:body+f.min]) {
-		return hit{from, body + f.min, f}, true
+		return hit{from: from, to: body + f.min, format: f}, true
 	}
 	if (f.max > 0 || end < limit) && end < len(text) && isAlphanumeric(text[end]) || isAlphanumeric(text[at-f.lead]) && !leftEdge(text, at-f.lead) {
 		return hit{}, false
@@ -261,7 +267,7 @@ func (sc *scan) token(a anchor, at int) (hit, bool) {
 	if f.max == 0 {
 		end = body + len(strings.TrimRight(text[body:f.run(text, end, len(text))], "."))
 	}
-	return hit{from, end, f}, true
+	return hit{from: from, to: end, format: f}, true
 }
 
 // run returns where the run of f's alphabet that begins at from ends, or limit.
@@ -275,7 +281,7 @@ func (f *format) run(text string, from, limit int) int {
 // structure finds what only a function describes.
 func (sc *scan) structure(a anchor, at int) (hit, bool) {
 	from, to, ok := a.format.find(sc, at)
-	h := hit{from, to, a.format}
+	h := hit{from: from, to: to, format: a.format, partly: sc.key != nil && sc.key.from == at}
 	if ok && from > at {
 		h = sc.specific(h)
 	}

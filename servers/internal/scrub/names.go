@@ -57,6 +57,9 @@ func (sc *scan) pair(_ anchor, at int) (hit, bool) {
 	}
 	v, ok := sc.valueAfter(at, &n)
 	if !ok {
+		if sc.lines && opensScalar(sc.text[at:]) {
+			sc.block = &scalarBlock{formats: formats, name: n, indent: n.from - strings.LastIndexByte(sc.text[:n.from], '\n') - 1}
+		}
 		return hit{}, false
 	}
 	return sc.judge(formats, &n, v)

@@ -86,6 +86,12 @@ func (sc *scan) privateKey(at int) (from, to int, ok bool) {
 		return at, end, hasArmor(window[:i])
 	}
 	n := armorEnd(window)
+	if sc.lines {
+		if rest := afterBreaks(window[n:]); rest == "" || isQuote(rest[0]) {
+			sc.key = &keyBlock{from: at, column: at - strings.LastIndexByte(text[:at], '\n') - 1, tail: len(rest), follows: true}
+			return at, body + n, true
+		}
+	}
 	return at, body + n, n > 0
 }
 

@@ -298,7 +298,7 @@ func (sc *scan) apply(f *format, n *name, v value) (hit, bool) {
 			end, _ = sc.header(n, v, len(sc.text))
 			from, to, ok = f.part(sc.text[v.from:end])
 		}
-		return hit{v.from + from, v.from + to, f}, ok
+		return hit{from: v.from + from, to: v.from + to, format: f}, ok
 	case f.alphabet != "":
 		return sc.spelled(f, n, v)
 	}
@@ -311,7 +311,7 @@ func (sc *scan) apply(f *format, n *name, v value) (hit, bool) {
 	if !v.whole {
 		v.run(sc.text, n, len(sc.text))
 	}
-	return hit{v.from, v.to, f}, true
+	return hit{from: v.from, to: v.to, format: f}, true
 }
 
 // spelled applies a format with an alphabet and a length.
@@ -338,7 +338,7 @@ func (sc *scan) spelled(f *format, n *name, v value) (hit, bool) {
 	if f.max > 0 && (end < v.to || end-v.from > f.max) || end-v.from < f.min {
 		return hit{}, false
 	}
-	return hit{v.from, end, f}, true
+	return hit{from: v.from, to: end, format: f}, true
 }
 
 // trusted says whether a value looks as it must after a name that is trusted so far.
