@@ -293,6 +293,13 @@ func isQuote(c byte) bool { return c == '"' || c == '\'' || c == '`' }
 
 func isLetter(c byte) bool { return isAlphanumeric(c) && !isDigit(c) }
 
+func toUpper(c byte) byte {
+	if c >= 'a' && c <= 'z' {
+		return c - 'a' + 'A'
+	}
+	return c
+}
+
 func toLower(c byte) byte {
 	if isUpper(c) {
 		return c + 'a' - 'A'

@@ -278,12 +278,15 @@ func (sc *scan) judge(formats []*format, n *name, v value) (hit, bool) {
 
 // specific names the secret by its looks where it has any, so that it has one name wherever it stands.
 func (sc *scan) specific(h hit) hit {
-	for _, a := range sc.anchors[sc.text[h.from]] {
-		if a.format == nil || a.format.lead > 0 || !strings.HasPrefix(sc.text[h.from:], a.literal) {
-			continue
-		}
-		if own, ok := a.find(sc, a, h.from); ok && own.from == h.from && own.to == h.to {
-			return own
+	short, long := sc.anchorsAt(sc.text, h.from)
+	for _, anchors := range [][]anchor{short, long} {
+		for _, a := range anchors {
+			if a.format == nil || a.format.lead > 0 || a.format.services != nil || !a.begins(sc.text, h.from) {
+				continue
+			}
+			if own, ok := a.find(sc, a, h.from); ok && own.from == h.from && own.to == h.to {
+				return own
+			}
 		}
 	}
 	return h
