@@ -12,6 +12,8 @@ export BULKHEAD_SECRETS := $(call setting,BULKHEAD_SECRETS,./secrets)
 export BULKHEAD_POLICY := $(call setting,BULKHEAD_POLICY,./agents/policy.yaml)
 export BULKHEAD_LOCK := $(call setting,BULKHEAD_LOCK,./agents/tools.lock.json)
 export BULKHEAD_WORKSPACE := $(call setting,BULKHEAD_WORKSPACE,./agents/workspace)
+export BULKHEAD_LOGS := $(call setting,BULKHEAD_LOGS,./agents/workspace/logs)
+export BULKHEAD_LOG_SOURCES := $(call setting,BULKHEAD_LOG_SOURCES,./servers/logs/sources.yaml)
 export EGRESS_POLICY := $(call setting,EGRESS_POLICY,./servers/egress/policy.yaml)
 export RELEASE VERIFY_KEY
 

@@ -86,6 +86,7 @@ func start(ctx context.Context) (*bundle, error) {
 		"COMPOSE_PROJECT_NAME="+project, "COMPOSE_ENV_FILES="+b.path("env"),
 		"COMPOSE_FILE="+filepath.Join(root, "compose.yaml")+":"+filepath.Join(root, "servers/e2e/compose.yaml"),
 		"BULKHEAD_PORT="+port, "BULKHEAD_SECRETS="+b.path("secrets"), "BULKHEAD_WORKSPACE="+b.path("workspace"),
+		"BULKHEAD_LOGS="+b.path("workspace/logs"), "BULKHEAD_LOG_SOURCES="+filepath.Join(root, "servers/logs/sources.yaml"),
 		"EGRESS_POLICY="+b.path("egress.yaml"), "BULKHEAD_POLICY="+b.path("policy.yaml"), "E2E_DIR="+dir,
 		"BULKHEAD_LOCK="+b.path("tools.lock.json"), "BULKHEAD_METRICS_PORT="+metrics,
 	)
