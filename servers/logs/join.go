@@ -124,7 +124,7 @@ func (j *joiner) pythonGoesOn(line string, indented, timed bool) bool {
 // goCall says whether line is the call of a frame: a name, and arguments.
 func goCall(line string) bool {
 	open := strings.IndexByte(line, '(')
-	return open > 0 && strings.HasSuffix(line, ")") && !strings.ContainsAny(line[:open], " \t:=") && strings.Contains(line[:open], ".") || strings.HasSuffix(line, "(...)")
+	return open > 0 && strings.HasSuffix(line, ")") && !strings.ContainsAny(line[:open], " \t:=") && (strings.Contains(line[:open], ".") || line[:open] == "panic")
 }
 
 func hasAny(s string, prefixes ...string) bool {

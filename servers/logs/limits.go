@@ -72,5 +72,6 @@ const (
 	maxStatus     = 16 << 10         // bytes of an error's body
 	maxPodLog     = 4 << 20          // bytes of a container's log in memory
 	maxPodRead    = 32 << 20         // bytes of a container's log that one call reads
-	podTailLines  = 5_000            // lines that the end of a container's log is asked for at first
+	podTailLines  = 5_000            // lines that the end of a log is asked for at first
+	maxTailLines  = 1 << 20          // and at most
 )

@@ -17,10 +17,11 @@ type podLog struct {
 	asked int  // lines of the end that were asked for
 	whole bool // all of the log was, since that many lines are more than it has
 
-	data  []byte
-	lines []podLine
-	more  bool   // there is more behind it; before it, if it is an end
-	note  string // why it is not all that was asked for
+	data   []byte
+	behind bool // nothing that was sent is as old as was wanted
+	lines  []podLine
+	more   bool   // there is more behind it; before it, if it is an end
+	note   string // why it is not all that was asked for
 }
 
 // podLine is where a line begins, and its time, or that of the line before.
@@ -44,6 +45,8 @@ func (l *podLog) fill(r io.Reader, until time.Time) {
 			received++
 			switch {
 			case !until.IsZero() && last.After(until):
+				l.behind = l.tail && !l.whole && len(l.lines) == 0
+				l.more = l.more || l.tail && !l.whole && len(l.lines) > 0
 				return
 			case !l.tail && len(l.data)+len(line) > maxPodLog:
 				l.more = true
@@ -116,7 +119,7 @@ func (l *podLog) size() int64 { return int64(len(l.data)) }
 // podMark is a place in a container's log.
 type podMark struct {
 	time  time.Time
-	lines int // of that very time, before it
+	lines int // of that very time: before it; where a log is read from its end, behind it
 	asked int
 	whole bool
 }
@@ -133,8 +136,14 @@ func (l *podLog) mark(offset int64) string {
 	default:
 		m.time = l.lines[len(l.lines)-1].time
 	}
-	for j := i - 1; j >= 0 && l.lines[j].time.Equal(m.time); j-- {
-		m.lines++
+	if l.tail { // the beginning of what has this time may not be here
+		for j := i; j < len(l.lines) && l.lines[j].time.Equal(m.time); j++ {
+			m.lines++
+		}
+	} else {
+		for j := i - 1; j >= 0 && l.lines[j].time.Equal(m.time); j-- {
+			m.lines++
+		}
 	}
 	whole := "0"
 	if m.whole {
@@ -143,6 +152,9 @@ func (l *podLog) mark(offset int64) string {
 	asked := 0
 	if l.tail {
 		asked = m.asked
+		if i == 0 {
+			asked = min(2*asked, maxTailLines) // all of that was seen
+		}
 	}
 	return strings.Join([]string{strconv.FormatInt(max(0, m.time.UnixNano()), 36), strconv.Itoa(m.lines), strconv.Itoa(asked), whole}, ".")
 }
@@ -154,11 +166,15 @@ func (l *podLog) place(text string) (int64, error) {
 		return 0, err
 	}
 	i := 0
-	for i < len(l.lines) && l.lines[i].time.Before(m.time) {
+	for i < len(l.lines) && (l.lines[i].time.Before(m.time) || l.tail && l.lines[i].time.Equal(m.time)) {
 		i++
 	}
-	for n := m.lines; n > 0 && i < len(l.lines) && l.lines[i].time.Equal(m.time); n-- {
-		i++
+	for n := m.lines; n > 0; n-- {
+		if l.tail && i > 0 && l.lines[i-1].time.Equal(m.time) {
+			i--
+		} else if !l.tail && i < len(l.lines) && l.lines[i].time.Equal(m.time) {
+			i++
+		}
 	}
 	if i == len(l.lines) {
 		return l.size(), nil
@@ -177,7 +193,7 @@ func readPodMark(text string) (podMark, error) {
 	nanos, err1 := strconv.ParseInt(fields[0], 36, 64)
 	lines, err2 := strconv.Atoi(fields[1])
 	asked, err3 := strconv.Atoi(fields[2])
-	if err := errors.Join(err1, err2, err3); err != nil || nanos < 0 || lines < 0 || asked < 0 || asked > maxPodRead {
+	if err := errors.Join(err1, err2, err3); err != nil || nanos < 0 || lines < 0 || asked < 0 || lines > maxPodRead || asked > maxTailLines {
 		return podMark{}, errCursor
 	}
 	return podMark{time.Unix(0, nanos).UTC(), lines, asked, fields[3] == "1"}, nil

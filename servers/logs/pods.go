@@ -162,24 +162,36 @@ func (p *pods) read(ctx context.Context, namespace, pod, container string, previ
 	if !since.IsZero() {
 		query.Set("sinceTime", since.UTC().Truncate(time.Second).Format(time.RFC3339))
 	}
-	log := &podLog{tail: want.tail, asked: podTailLines + 2*at.asked, whole: at.whole}
-	if want.tail && !at.whole {
-		query.Set("tailLines", strconv.Itoa(log.asked))
-	}
 	until := want.until
 	if want.tail && !at.time.IsZero() && (until.IsZero() || at.time.Before(until)) {
 		until = at.time
 	}
-	what := fmt.Sprintf("the log of %s/%s/%s", namespace, pod, container)
 	ctx, cancel := context.WithTimeout(ctx, podReadTime)
 	defer cancel()
+	for asked := max(podTailLines, at.asked); ; asked *= 2 {
+		log := &podLog{tail: want.tail, asked: asked, whole: at.whole}
+		if want.tail && !at.whole {
+			query.Set("tailLines", strconv.Itoa(asked))
+		}
+		if err := p.fill(ctx, log, query, until, namespace, pod, container); err != nil {
+			return nil, err
+		}
+		if len(log.lines) > 0 || !log.behind || asked >= maxTailLines {
+			return log, nil
+		}
+	}
+}
+
+// fill sends one request.
+func (p *pods) fill(ctx context.Context, log *podLog, query url.Values, until time.Time, namespace, pod, container string) error {
+	what := fmt.Sprintf("the log of %s/%s/%s", namespace, pod, container)
 	body, err := p.api.open(ctx, what, query, "api", "v1", "namespaces", namespace, "pods", pod, "log")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = body.Close() }()
 	log.fill(body, until)
-	return log, nil
+	return nil
 }
 
 // message is what an error says to a caller.

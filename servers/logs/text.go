@@ -19,34 +19,32 @@ func clip(text string, most int) string {
 	return text[:most]
 }
 
-// fold returns a message with what differs from one to the next of its kind taken out: numbers, identifiers, addresses,
-// and the numbers of marks.
+// fold returns a message with what differs from one to the next of its kind taken out: numbers, identifiers, addresses.
 func fold(text string) string {
 	text, _, _ = strings.Cut(text, "\n")
 	var out strings.Builder
-	for i := 0; i < len(text) && out.Len() < maxKey; {
-		n := 0
-		digits, letters := false, false
-		for i+n < len(text) && (isWord(text[i+n]) || digits && n > 0 && strings.IndexByte("-.:", text[i+n]) >= 0 && i+n+1 < len(text) && isWord(text[i+n+1])) {
-			c := text[i+n]
-			digits = digits || c >= '0' && c <= '9'
-			letters = letters || c >= 'g' && c <= 'z' || c >= 'G' && c <= 'Z'
-			n++
+	for len(text) > 0 && out.Len() < maxKey {
+		n := wordEnd(text)
+		word := text[:max(n, 1)]
+		text = text[len(word):]
+		if n > 0 {
+			word = foldWord(word)
 		}
-		switch {
-		case n == 0:
-			out.WriteByte(text[i])
-			n = 1
-		case !digits:
-			out.WriteString(text[i : i+n])
-		case letters:
-			out.WriteString(foldDigits(text[i : i+n]))
-		default:
-			out.WriteByte('#')
+		if so := out.String(); word == "#" && len(so) > 1 && so[len(so)-2] == '#' && strings.IndexByte("-.:", so[len(so)-1]) >= 0 {
+			out.Reset()
+			word = so[:len(so)-1] // one number in parts
 		}
-		i += n
+		out.WriteString(word)
 	}
 	return strings.ToValidUTF8(clip(out.String(), maxKey), "\ufffd")
+}
+
+// foldWord makes # of a number, decimal or hexadecimal, and of each run of digits in a word.
+func foldWord(word string) string {
+	if strings.ContainsAny(word, "0123456789") && strings.Trim(strings.TrimPrefix(word, "0x"), "0123456789abcdefABCDEF") == "" {
+		return "#"
+	}
+	return foldDigits(word)
 }
 
 // foldDigits makes one # of each run of digits.

@@ -144,6 +144,7 @@ func parseTrace(e entry) parsed {
 
 var (
 	goArguments = regexp.MustCompile(`\((?:0x[0-9a-f]+|[0-9{}x?,. _…])*\)$`)
+	javaThread  = regexp.MustCompile(`^Exception in thread "[^"]*" `)
 	goOffset    = regexp.MustCompile(` \+0x[0-9a-f]+$`)
 )
 
@@ -198,10 +199,10 @@ func (p *parsed) atTrace(lines []string) {
 		case isCause:
 			head, p.frames = cause, nil
 		case isFrame && bare != line:
-			p.frames = append(p.frames, frame)
+			p.frames = append(p.frames, strings.TrimSuffix(frame, " {"))
 		case len(p.frames) == 0 && line != "" && line != "}" && (head == "" || !strings.HasPrefix(head, bare)):
 			head = line // the last line before the frames names the error
 		}
 	}
-	p.err = strings.TrimPrefix(head, javaHead)
+	p.err = javaThread.ReplaceAllString(head, "")
 }
