@@ -177,16 +177,16 @@ func explainStatus(what string, response *http.Response) error {
 	if err != nil || json.Unmarshal(body, &status) != nil {
 		status = metav1.Status{}
 	}
-	switch code := response.StatusCode; {
-	case code == http.StatusUnauthorized:
+	switch code := response.StatusCode; code {
+	case http.StatusUnauthorized:
 		return mcpserver.Errorf(mcpserver.CodeForbidden, "%s: the API server does not know this server's token (401); its operator must renew it", what)
-	case code == http.StatusForbidden:
+	case http.StatusForbidden:
 		return mcpserver.Errorf(mcpserver.CodeForbidden, "%s: this server's credentials may not read that (403); it takes get and list of pods and get of pods/log there", what)
-	case code == http.StatusNotFound:
+	case http.StatusNotFound:
 		return mcpserver.Errorf(mcpserver.CodeNotFound, "%s: there is no such thing any more; list_sources lists what there is", what)
-	case code == http.StatusBadRequest:
+	case http.StatusBadRequest:
 		return mcpserver.Errorf(mcpserver.CodeUnavailable, "%s: the API server says: %s", what, clip(strings.ToValidUTF8(status.Message, "\ufffd"), maxProblem))
-	case code == http.StatusTooManyRequests:
+	case http.StatusTooManyRequests:
 		return mcpserver.Errorf(mcpserver.CodeRateLimited, "%s: too many requests to the API server; try again in a few seconds", what)
 	default:
 		return mcpserver.Errorf(mcpserver.CodeUnavailable, "%s: the API server answers with status %d; try again later", what, code)

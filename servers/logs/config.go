@@ -62,6 +62,9 @@ type located struct {
 }
 
 func (l *located) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind != yaml.ScalarNode {
+		return fmt.Errorf("line %d: a single value is needed here", n.Line)
+	}
 	*l = located{n.Value, n.Line}
 	return nil
 }

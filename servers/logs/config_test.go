@@ -18,8 +18,9 @@ func TestConfig(t *testing.T) {
 		return "version: 1\nsources:\n  - name: a\n    pods: {" + rest + "}\n"
 	}
 	for content, want := range map[string]string{
-		"version: 1\nsources:\n  - name: a\n    foldr: /x\n": "sources.yaml:4: unknown key foldr",
-		"version: 2\n": "version is 2",
+		"version: 1\nsources:\n  - name: a\n    foldr: /x\n":                                                          "sources.yaml:4: unknown key foldr",
+		"version: 1\nsources:\n  - name: [a]\n":                                                                       "sources.yaml:3: a single value is needed here",
+		"version: 2\n":                                                                                                "version is 2",
 		"version: 1\nsources:\n  - name: A\n    folder: /x\n":                                                         `sources.yaml:3: name "A"`,
 		"version: 1\nsources:\n  - folder: /x\n":                                                                      `entry 1: name ""`,
 		"version: 1\nsources:\n  - name: a\n":                                                                         "it needs one of folder and pods",

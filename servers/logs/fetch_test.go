@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -99,9 +100,7 @@ func TestPages(t *testing.T) {
 			pages := 0
 			for cursor := ""; ; pages++ {
 				page := map[string]any{"take": take}
-				for k, v := range args {
-					page[k] = v
-				}
+				maps.Copy(page, args)
 				if cursor != "" {
 					page["cursor"] = cursor
 				}

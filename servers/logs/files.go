@@ -321,16 +321,15 @@ func placeOffset(mark string, end int64) (int64, error) {
 
 // reason says why a file cannot be read, without the path, which the caller knows.
 func reason(err error) string {
-	var at *fs.PathError
-	switch {
+	switch at, ok := errors.AsType[*fs.PathError](err); {
 	case errors.Is(err, fs.ErrNotExist):
 		return "it is gone, or a link that leads nowhere"
 	case errors.Is(err, fs.ErrPermission):
 		return "this server may not read it"
-	case errors.As(err, &at):
+	case ok:
 		return at.Err.Error()
 	}
-	return err.Error()
+	return message(err)
 }
 
 // shownName is a file's name in a message.

@@ -39,7 +39,7 @@ func pack(t testing.TB, content string) string {
 }
 
 // serving is a server with one source, called s: the folder that it returns.
-func serving(t testing.TB, files map[string]string, extra ...string) (*server, string) {
+func serving(t testing.TB, files map[string]string) (*server, string) {
 	t.Helper()
 	dir := t.TempDir()
 	for name, content := range files {
@@ -51,7 +51,7 @@ func serving(t testing.TB, files map[string]string, extra ...string) (*server, s
 		}
 	}
 	config := filepath.Join(dir, "sources.yaml")
-	write(t, config, "version: 1\nsources:\n  - name: s\n    folder: "+filepath.Join(dir, "logs")+"\n"+strings.Join(extra, ""))
+	write(t, config, "version: 1\nsources:\n  - name: s\n    folder: "+filepath.Join(dir, "logs")+"\n")
 	s, err := newServer(config, mcpserver.Env{})
 	if err != nil {
 		t.Fatal(err)
@@ -113,8 +113,7 @@ func texts(out fetchLogsOut) []string {
 
 // code is that of an error that a caller sees.
 func code(err error) mcpserver.Code {
-	var visible *mcpserver.Error
-	if errors.As(err, &visible) {
+	if visible, ok := errors.AsType[*mcpserver.Error](err); ok {
 		return visible.Code
 	}
 	return ""

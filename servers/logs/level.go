@@ -64,8 +64,8 @@ const levelHead = 192
 func detectLevel(text string) level {
 	line, _, _ := strings.Cut(text[:min(len(text), timeFields)], "\n")
 	for _, name := range levelFields() {
-		if i := strings.Index(line, name); i >= 0 {
-			value := strings.TrimLeft(line[i+len(name):], ` "`)
+		if _, value, ok := strings.Cut(line, name); ok {
+			value = strings.TrimLeft(value, ` "`)
 			if l := levelWords(strings.ToLower(value[:wordEnd(value)])); l != unknown {
 				return l
 			}

@@ -196,8 +196,7 @@ func (p *pods) fill(ctx context.Context, log *podLog, query url.Values, until ti
 
 // message is what an error says to a caller.
 func message(err error) string {
-	var visible *mcpserver.Error
-	if errors.As(err, &visible) {
+	if visible, ok := errors.AsType[*mcpserver.Error](err); ok {
 		return visible.Message
 	}
 	return err.Error()

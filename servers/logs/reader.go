@@ -192,7 +192,8 @@ func (r *reader) entriesOf(records []record) ([]entry, map[string]newest) {
 	out := make([]entry, 0, len(records))
 	joiners := map[string]*joiner{}
 	last := map[string]newest{}
-	parts := map[int]*strings.Builder{}
+	parts := map[int][]string{} // the lines of an entry that has several
+	sizes := map[int]int{}
 	for _, rec := range records {
 		j := joiners[rec.stream]
 		if j == nil {
@@ -212,11 +213,10 @@ func (r *reader) entriesOf(records []record) ([]entry, map[string]newest) {
 			}
 			if j.continues(rec.text, hasTime) && begun && !far && !long {
 				if parts[i] == nil {
-					parts[i] = new(strings.Builder)
-					parts[i].WriteString(out[i].text)
+					parts[i], sizes[i] = []string{out[i].text}, len(out[i].text)
 				}
-				if parts[i].Len()+len(rec.text) < maxLine {
-					parts[i].WriteString("\n" + rec.text)
+				if sizes[i] += len("\n") + len(rec.text); sizes[i] <= maxLine {
+					parts[i] = append(parts[i], rec.text)
 				} else {
 					out[i].cut = true
 				}
@@ -236,7 +236,7 @@ func (r *reader) entriesOf(records []record) ([]entry, map[string]newest) {
 		out = append(out, e)
 	}
 	for i, part := range parts {
-		out[i].text = part.String()
+		out[i].text = strings.Join(part, "\n")
 	}
 	for i := range out {
 		if out[i].level == unknown && out[i].language != "" {

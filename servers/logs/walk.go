@@ -90,7 +90,7 @@ func (w *walk) stream(ctx context.Context, s stream, v visitor) (*place, error) 
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		case err != nil:
-			if fault := (*mcpserver.Error)(nil); errors.As(err, &fault) && len(s.parts) == 1 && w.query.container != "" {
+			if _, visible := errors.AsType[*mcpserver.Error](err); visible && len(s.parts) == 1 && w.query.container != "" {
 				return nil, err // there is nothing else to tell
 			}
 			w.problems = append(w.problems, p.name+": "+reason(err))

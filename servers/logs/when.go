@@ -33,7 +33,7 @@ func duration(text string) (time.Duration, error) {
 	if days, ok := strings.CutSuffix(text, "d"); ok {
 		var n uint64
 		n, err = strconv.ParseUint(days, 10, 16)
-		d = time.Duration(n) * 24 * time.Hour //nolint:gosec // sixteen bits of days fit
+		d = time.Duration(n) * 24 * time.Hour
 	}
 	if err != nil || d < 0 || d > maxAgo {
 		return 0, fmt.Errorf("%q is no duration", text)
