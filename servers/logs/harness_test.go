@@ -50,13 +50,19 @@ func serving(t testing.TB, files map[string]string) (*server, string) {
 			t.Fatal(err)
 		}
 	}
-	config := filepath.Join(dir, "sources.yaml")
-	write(t, config, "version: 1\nsources:\n  - name: s\n    folder: "+filepath.Join(dir, "logs")+"\n")
+	return servingFolder(t, filepath.Join(dir, "logs")), filepath.Join(dir, "logs")
+}
+
+// servingFolder is a server with one source, called s.
+func servingFolder(t testing.TB, folder string) *server {
+	t.Helper()
+	config := filepath.Join(t.TempDir(), "sources.yaml")
+	write(t, config, "version: 1\nsources:\n  - name: s\n    folder: "+folder+"\n")
 	s, err := newServer(config, mcpserver.Env{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s, filepath.Join(dir, "logs")
+	return s
 }
 
 // call calls a tool as a client does, but for the pipeline's own scrubbing.
