@@ -12,6 +12,8 @@ export BULKHEAD_SECRETS := $(call setting,BULKHEAD_SECRETS,./secrets)
 export BULKHEAD_POLICY := $(call setting,BULKHEAD_POLICY,./agents/policy.yaml)
 export BULKHEAD_LOCK := $(call setting,BULKHEAD_LOCK,./agents/tools.lock.json)
 export BULKHEAD_WORKSPACE := $(call setting,BULKHEAD_WORKSPACE,./agents/workspace)
+export BULKHEAD_LOGS := $(call setting,BULKHEAD_LOGS,./agents/workspace/logs)
+export BULKHEAD_LOG_SOURCES := $(call setting,BULKHEAD_LOG_SOURCES,./servers/logs/sources.yaml)
 export EGRESS_POLICY := $(call setting,EGRESS_POLICY,./servers/egress/policy.yaml)
 export RELEASE VERIFY_KEY
 
@@ -78,6 +80,7 @@ lint: ## linters, and whether the lock file and go.mod are up to date
 .PHONY: bench
 bench: ## the pipeline beside bare mcp-go and net/http alone; every binary's start to first answer, and memory at rest; ten thousand manifests
 	@go test -run '^$$' -bench Pipeline -benchtime 1x ./servers/internal/mcpserver
+	@go test -run '^$$' -bench Logs -benchtime 3x ./servers/logs -logs.bytes 1073741824
 	@go test -run '^$$' -bench Processes -benchtime 1x ./servers/e2e/processes
 	@go test -run '^$$' -bench Manifests -benchtime 1x ./servers/e2e/processes
 
@@ -98,6 +101,7 @@ conformance: ## the protocol's own conformance suite and inspector against every
 soak: ## what takes hours: SOAKCALLS (1000000) calls to one server, KILLS (1000) of who writes the audit log, and fuzzing for FUZZTIME (10m; or a count, 2000x) each target
 	go test -count=1 -v -timeout 2h -run '^TestSoak$$' ./servers/internal/mcpserver -soak-calls $(or $(SOAKCALLS),1000000)
 	go test -count=1 -v -timeout 1h -run '^TestKill$$' ./servers/internal/audit -audit.kills $(or $(KILLS),1000)
+	go test -count=1 -v -timeout 1h -run '^TestBigFile$$' ./servers/logs -logs.bytes 10737418240
 	@scripts/soak $(or $(FUZZTIME),10m)
 
 .PHONY: needs-engine

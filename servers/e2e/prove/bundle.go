@@ -54,7 +54,7 @@ func newBundle(ctx context.Context, progress io.Writer) (*bundle, error) {
 	b.env = append(os.Environ(),
 		"COMPOSE_PROJECT_NAME="+b.project, "COMPOSE_ENV_FILES="+b.path("env"),
 		"COMPOSE_FILE="+filepath.Join(root, "compose.yaml")+":"+filepath.Join(root, "servers/e2e/prove/compose.yaml"),
-		"BULKHEAD_PORT="+strconv.Itoa(b.port), "BULKHEAD_SECRETS="+b.path("secrets"), "BULKHEAD_WORKSPACE="+b.path("workspace"),
+		"BULKHEAD_PORT="+strconv.Itoa(b.port), "BULKHEAD_SECRETS="+b.path("secrets"), "BULKHEAD_WORKSPACE="+b.path("workspace"), "BULKHEAD_LOGS="+b.path("workspace/logs"),
 		"EGRESS_POLICY="+b.path("egress.yaml"), "BULKHEAD_POLICY="+b.path("policy.yaml"), "BULKHEAD_LOCK="+b.path("lock.json"),
 	)
 	return b, b.writeFiles()

@@ -54,7 +54,7 @@ func (s *Scrubber) Text(text string) string {
 		}
 		text = next
 	}
-	return markerStart + unsettled + string(markerEnd)
+	return marker(unsettled)
 }
 
 // Member returns value as Text does, and redacts it also if it is what a JSON object calls name and the name says
@@ -69,8 +69,13 @@ func (s *Scrubber) Member(name, value string) string {
 
 // pass redacts what one pass over the text finds.
 func (s *Scrubber) pass(text string) (string, bool) {
+	return s.redact(&scan{matcher: s.matcher, text: text})
+}
+
+// redact returns the text of a pass without the secrets that it finds, and whether there are any.
+func (s *Scrubber) redact(sc *scan) (string, bool) {
 	var out strings.Builder
-	sc := scan{matcher: s.matcher, text: text}
+	text := sc.text
 	for {
 		done := sc.done
 		h, ok := sc.next()
@@ -81,7 +86,11 @@ func (s *Scrubber) pass(text string) (string, bool) {
 			out.Grow(len(text))
 		}
 		out.WriteString(text[done:h.from])
-		out.WriteString(s.marker(h.format.id, text[h.from:h.to]))
+		if h.partly {
+			out.WriteString(marker(h.format.id))
+		} else {
+			out.WriteString(s.marker(h.format.id, text[h.from:h.to]))
+		}
 	}
 	if sc.done == 0 {
 		return text, false
@@ -92,12 +101,16 @@ func (s *Scrubber) pass(text string) (string, bool) {
 
 // marker returns what is shown for a secret.
 func (s *Scrubber) marker(id, secret string) string {
-	hash := maphash.String(s.seed, secret)
+	return s.numbered(id, maphash.String(s.seed, secret))
+}
+
+// numbered returns what is shown for the secret of a hash.
+func (s *Scrubber) numbered(id string, hash uint64) string {
 	if marker, ok := s.markers[hash]; ok {
 		return marker
 	}
 	if len(s.markers) == maxNumbered {
-		return markerStart + id + string(markerEnd)
+		return marker(id)
 	}
 	s.counts[id]++
 	marker := markerStart + id + "#" + strconv.Itoa(s.counts[id]) + string(markerEnd)

@@ -259,7 +259,7 @@ func TestPlanted(t *testing.T) {
 
 // starts returns the prefixes and names of a format that a specimen can be made with.
 func starts(f format) []string {
-	return slices.DeleteFunc(slices.Concat(f.prefixes, f.names), func(s string) bool { return s == "ew" }) // a header that begins with a line break
+	return slices.DeleteFunc(slices.Concat(f.prefixes, f.names, f.services), func(s string) bool { return s == "ew" }) // a header that begins with a line break
 }
 
 func abs(n int) int { return int(uint(n) >> 1) }

@@ -14,6 +14,14 @@ const (
 	minArmor      = 16       // bytes of a line that is part of a key
 	maxHeaderLine = 256      // bytes of a header line in PEM, such as Proc-Type
 	minURLToken   = 16       // bytes of a user that is a token
+	minBotNumber  = 8        // digits of a Telegram bot
+	maxBotNumber  = 16
+	minAppNumber  = 15 // digits of a Facebook application, and bytes of its secret
+	maxAppNumber  = 16
+	minAppSecret  = 27
+	maxAppSecret  = 40
+	maxCommand    = 1 << 10 // bytes between curl and its flag
+	maxClause     = 128     // bytes of a clause of SQL, of a line of a .netrc
 
 	privateKeyLabel = "PRIVATE KEY"
 	dashes          = "-----"
@@ -22,7 +30,8 @@ const (
 // base64URLSet holds the bytes of a JWT's parts.
 var base64URLSet = newByteSet(base64URL) //nolint:gochecknoglobals // an alphabet, never changed
 
-// jwt finds three base64url parts (or five: RFC 7516) of which the first is a JSON object with an algorithm.
+// jwt finds three base64url parts (or five: RFC 7516) of which the first is a JSON object with an algorithm, a type or a
+// key's id.
 func (sc *scan) jwt(at int) (from, to int, ok bool) {
 	text := sc.text
 	if !leftEdge(text, at) || at > 0 && (text[at-1] == '-' || text[at-1] == '_') {
@@ -61,8 +70,10 @@ func joseHeader(s string) bool {
 	}
 	var header struct {
 		Algorithm *string `json:"alg"`
+		Type      *string `json:"typ"`
+		Key       *string `json:"kid"`
 	}
-	return json.Unmarshal(plain, &header) == nil && header.Algorithm != nil
+	return json.Unmarshal(plain, &header) == nil && (header.Algorithm != nil || header.Type != nil || header.Key != nil)
 }
 
 // privateKey finds a private key in PEM, on lines of its own or in a string with escaped breaks. Where the end is
@@ -86,6 +97,12 @@ func (sc *scan) privateKey(at int) (from, to int, ok bool) {
 		return at, end, hasArmor(window[:i])
 	}
 	n := armorEnd(window)
+	if sc.lines {
+		if rest := afterBreaks(window[n:]); rest == "" || isQuote(rest[0]) {
+			sc.key = &keyBlock{from: at, column: at - strings.LastIndexByte(text[:at], '\n') - 1, tail: len(rest), follows: true}
+			return at, body + n, true
+		}
+	}
 	return at, body + n, n > 0
 }
 
@@ -193,7 +210,11 @@ func (sc *scan) userinfo(at int) (from, to int, ok bool) {
 		return 0, 0, false
 	}
 	from = start + len(user) + 1
-	return from, from + len(password), true
+	to = from + len(password)
+	if len(user) >= minDrawn && looksRandom(user) { // two halves of one secret
+		from = start
+	}
+	return from, to, true
 }
 
 // oauthBasic stands for a password where the user is the secret.
@@ -262,4 +283,139 @@ func setCookie(s string) (from, to int, ok bool) {
 	secret, _, _ = strings.Cut(secret, " ")
 	from = len(named) + 1
 	return from, from + len(secret), len(secret) >= minLiteral && secret != "deleted" && !template(secret)
+}
+
+// telegram finds a bot's token: its number, a colon and 35 bytes of which the first is an A.
+func (sc *scan) telegram(at int) (from, to int, ok bool) {
+	text := sc.text
+	for from = at; from > sc.done && isDigit(text[from-1]) && at-from <= maxBotNumber; from-- {
+	}
+	if at-from < minBotNumber || at-from > maxBotNumber || from > 0 && isAlphanumeric(text[from-1]) && !strings.HasSuffix(text[:from], "bot") {
+		return 0, 0, false
+	}
+	for to = at + 1; to < len(text) && to-at <= 36 && base64URLSet[text[to]]; to++ {
+	}
+	return from, to, telegramToken(text[from:to])
+}
+
+// facebookApp finds an application's number and its secret, between them a bar or its percent-encoded form.
+func (sc *scan) facebookApp(at int) (from, to int, ok bool) {
+	text := sc.text
+	for from = at; from > sc.done && isDigit(text[from-1]) && at-from <= maxAppNumber; from-- {
+	}
+	if at-from < minAppNumber || at-from > maxAppNumber || from > 0 && isAlphanumeric(text[from-1]) {
+		return 0, 0, false
+	}
+	for to = at + 1; to < len(text) && to-at <= maxAppSecret+1 && base64URLSet[text[to]]; to++ {
+	}
+	secret := text[at+1 : to]
+	return from, to, len(secret) >= minAppSecret && len(secret) <= maxAppSecret && varied(secret)
+}
+
+// maxMind finds a licence key: 6 bytes, 29 and an ending.
+func (sc *scan) maxMind(at int) (from, to int, ok bool) {
+	from, to = at-36, at+len("_mmk")
+	if from < sc.done || from > 0 && isAlphanumeric(sc.text[from-1]) || to < len(sc.text) && isAlphanumeric(sc.text[to]) {
+		return 0, 0, false
+	}
+	for i := from; i < at; i++ {
+		if isAlphanumeric(sc.text[i]) == (i == from+6) || i == from+6 && sc.text[i] != '_' {
+			return 0, 0, false
+		}
+	}
+	return from, to, varied(sc.text[from:at])
+}
+
+// oracle finds the password in jdbc:oracle:thin:user/password@host.
+func (sc *scan) oracle(at int) (from, to int, ok bool) {
+	start := at + len("jdbc:oracle:thin:")
+	authority := before(sc.text[start:min(len(sc.text), start+maxUserinfo)], urlEnds)
+	user, _, ok := strings.Cut(authority, "/")
+	last := strings.LastIndexByte(authority, '@')
+	if !ok || last <= len(user)+1 || template(authority[len(user)+1:last]) {
+		return 0, 0, false
+	}
+	return start + len(user) + 1, start + last, sc.markerLen(authority[len(user)+1:last]) == 0
+}
+
+// sawCurl remembers a command that curlUser's flags belong to.
+func (sc *scan) sawCurl(_ anchor, at int) (hit, bool) {
+	sc.curl = at + 1
+	return hit{}, false
+}
+
+// curlUser finds the password in curl -u user:password, and a user that is a token.
+func (sc *scan) curlUser(at int) (from, to int, ok bool) {
+	if sc.curl == 0 || at-sc.curl > maxCommand {
+		return 0, 0, false
+	}
+	text := sc.text
+	from = at + len(" -u")
+	if text[at+2] == '-' {
+		from = at + len(" --user")
+		if from == len(text) || text[from] != '=' && !isBlank(text[from]) {
+			return 0, 0, false
+		}
+		from++
+	}
+	for i := 0; i < maxGap && from < len(text) && isBlank(text[from]); i++ {
+		from++
+	}
+	ends := " \t\r\n'\"`\\"
+	if from < len(text) && isQuote(text[from]) {
+		ends = text[from:from+1] + "\r\n"
+		from++
+	}
+	userinfo := before(text[from:min(len(text), from+maxUserinfo)], ends)
+	user, password, ok := strings.Cut(userinfo, ":")
+	if !ok || strings.Contains(user, "[") {
+		return 0, 0, false
+	}
+	if password == "" {
+		return from, from + len(user), len(user) >= minURLToken && looksRandom(user)
+	}
+	from += len(user) + 1
+	to = from + len(password)
+	return from, to, sc.markerLen(password) == 0 && !sc.refers(&name{}, value{from: from, to: to, quoted: true})
+}
+
+// sqlPassword finds what stands in quotes after IDENTIFIED BY and after PASSWORD.
+func (sc *scan) sqlPassword(at int) (from, to int, ok bool) {
+	text := sc.text
+	if !leftEdge(text, at) {
+		return 0, 0, false
+	}
+	rest := text[at:min(len(text), at+maxClause)]
+	quote := strings.IndexAny(rest, "'\"")
+	if quote < 0 {
+		return 0, 0, false
+	}
+	between := strings.ToLower(rest[:quote])
+	between = strings.TrimPrefix(strings.TrimSpace(strings.TrimPrefix(between, "identified by")), "password")
+	if strings.TrimSpace(between) != "" {
+		return 0, 0, false
+	}
+	v := value{from: at + quote}
+	v.quote(text, at+quote, sc.lineEnd(at+quote))
+	if v.open || v.to-v.from < minLiteral || sc.refers(&name{}, v) || sc.markerLen(text[v.from:v.to]) == v.to-v.from {
+		return 0, 0, false
+	}
+	return v.from, v.to, true
+}
+
+// netrc finds the password in machine host login user password secret.
+func (sc *scan) netrc(at int) (from, to int, ok bool) {
+	text := sc.text
+	if !strings.Contains(text[max(0, at-maxClause):at], "machine ") {
+		return 0, 0, false
+	}
+	user := before(text[at+len("login "):min(len(text), at+maxClause)], blank+"\n")
+	from = at + len("login ") + len(user) + 1
+	if user == "" || from >= len(text) || !strings.HasPrefix(text[from:], "password ") {
+		return 0, 0, false
+	}
+	from += len("password ")
+	v := value{from: from, separator: ' '}
+	v.run(text, &name{}, maxChecked)
+	return from, v.to, v.to > from && sc.markerLen(text[from:v.to]) == 0 && !sc.refers(&name{}, v)
 }
