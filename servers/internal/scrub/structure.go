@@ -211,7 +211,7 @@ func (sc *scan) userinfo(at int) (from, to int, ok bool) {
 	}
 	from = start + len(user) + 1
 	to = from + len(password)
-	if len(user) >= minDrawn && looksRandom(user) { // two halves of one secret
+	if looksRandom(user) || strings.Contains(strings.ToLower(authority), "@enterprise.contribsys.com") || strings.Contains(strings.ToLower(authority), "@gems.contribsys.com") { // two halves of one secret
 		from = start
 	}
 	return from, to, true
@@ -234,7 +234,7 @@ func before(s, bytes string) string {
 // authSchemes are those of the Authorization header whose credentials are one word; those whose credentials are a
 // list of parameters end in "…".
 var authSchemes = []string{ //nolint:gochecknoglobals // a table, never changed
-	"Basic", "Bearer", "Token", "ApiKey", "Api-Key", "Key", "Negotiate", "NTLM", "Kerberos", "Splunk", "GenieKey", "SSWS", "PRIVATE-TOKEN", "JWT",
+	"Basic", "Bearer", "Token", "ApiKey", "Api-Key", "Api-Token", "ApiToken", "Key", "Negotiate", "NTLM", "Kerberos", "Splunk", "GenieKey", "SSWS", "PRIVATE-TOKEN", "JWT",
 	"Digest…", "OAuth…", "Hawk…", "Signature…", "AWS4-HMAC-SHA256…", "SharedKey…", "HMAC…",
 }
 
@@ -353,18 +353,21 @@ func (sc *scan) curlUser(at int) (from, to int, ok bool) {
 	from = at + len(" -u")
 	if text[at+2] == '-' {
 		from = at + len(" --user")
-		if from == len(text) || text[from] != '=' && !isBlank(text[from]) {
+		if from == len(text) || strings.IndexByte("='\""+blank, text[from]) < 0 {
 			return 0, 0, false
 		}
-		from++
 	}
-	for i := 0; i < maxGap && from < len(text) && isBlank(text[from]); i++ {
+	for i := 0; i < maxGap && from < len(text) && strings.IndexByte("="+blank, text[from]) >= 0; i++ {
 		from++
 	}
 	ends := " \t\r\n'\"`\\"
 	if from < len(text) && isQuote(text[from]) {
 		ends = text[from:from+1] + "\r\n"
 		from++
+	} else if i := strings.IndexByte(text[from:min(len(text), from+maxName)], ':'); i >= 0 && from+i+1 < len(text) && isQuote(text[from+i+1]) && strings.IndexAny(text[from:from+i], ends) < 0 { // user:"password"
+		from += i + 2
+		password := before(text[from:min(len(text), from+maxUserinfo)], text[from-1:from]+"\r\n")
+		return from, from + len(password), sc.userPassword(from, from+len(password))
 	}
 	userinfo := before(text[from:min(len(text), from+maxUserinfo)], ends)
 	user, password, ok := strings.Cut(userinfo, ":")
@@ -372,11 +375,19 @@ func (sc *scan) curlUser(at int) (from, to int, ok bool) {
 		return 0, 0, false
 	}
 	if password == "" {
-		return from, from + len(user), len(user) >= minURLToken && looksRandom(user)
+		return from, from + len(user), looksRandom(user)
 	}
 	from += len(user) + 1
 	to = from + len(password)
-	return from, to, sc.markerLen(password) == 0 && !sc.refers(&name{}, value{from: from, to: to, quoted: true})
+	if looksRandom(user) {
+		return from - len(user) - 1, to, true
+	}
+	return from, to, sc.userPassword(from, to)
+}
+
+// userPassword says whether a command's password is one.
+func (sc *scan) userPassword(from, to int) bool {
+	return to > from && sc.markerLen(sc.text[from:to]) == 0 && !sc.refers(&name{}, value{from: from, to: to, quoted: true})
 }
 
 // sqlPassword finds what stands in quotes after IDENTIFIED BY and after PASSWORD.
