@@ -93,9 +93,26 @@ func (s *Scrubber) redact(sc *scan) (string, bool) {
 		}
 	}
 	if sc.done == 0 {
-		return text, false
+		return s.reveal(text)
 	}
 	out.WriteString(text[sc.done:])
+	return out.String(), true
+}
+
+// reveal redacts what encoded parts of a text hold.
+func (s *Scrubber) reveal(text string) (string, bool) {
+	found := s.matcher.coverts(text, 0)
+	if len(found) == 0 {
+		return text, false
+	}
+	var out strings.Builder
+	done := 0
+	for _, c := range found {
+		out.WriteString(text[done:c.from])
+		out.WriteString(s.marker(c.id, c.secret))
+		done = c.to
+	}
+	out.WriteString(text[done:])
 	return out.String(), true
 }
 
