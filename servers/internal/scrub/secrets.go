@@ -307,10 +307,10 @@ func qualifiers() []string {
 func placeholders() []string {
 	return []string{
 		"any", "array", "auth", "authentication", "auto", "basic", "bearer", "bool", "boolean", "bytes", "changed", "default", "denied", "deprecated",
-		"disabled", "empty", "enabled", "expired", "false", "filtered", "found", "generated", "hidden", "ignored", "incorrect", "int", "integer",
-		"invalid", "masked", "mismatch", "missing", "n/a", "never", "nil", "none", "null", "number", "object", "omitted", "optional", "redacted",
-		"rejected", "removed", "required", "sensitive", "set", "stdin", "str", "string", "text", "token", "true", "undefined", "unknown",
-		"unset", "value", "verified", "wrong",
+		"disabled", "empty", "enabled", "expired", "false", "filtered", "found", "from", "generated", "hidden", "ignored", "incorrect", "int", "integer",
+		"invalid", "masked", "mismatch", "missing", "must", "n/a", "never", "nil", "none", "null", "number", "object", "omitted", "optional", "redacted",
+		"rejected", "removed", "required", "sensitive", "set", "stdin", "str", "string", "text", "that", "token", "true", "undefined", "unknown",
+		"unset", "value", "verified", "when", "will", "with", "wrong",
 	}
 }
 

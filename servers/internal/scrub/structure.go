@@ -346,10 +346,12 @@ func (sc *scan) sawCurl(_ anchor, at int) (hit, bool) {
 
 // curlUser finds the password in curl -u user:password, and a user that is a token.
 func (sc *scan) curlUser(at int) (from, to int, ok bool) {
-	if sc.curl == 0 || at-sc.curl > maxCommand {
+	text := sc.text
+	if sc.curl == 0 || at-sc.curl > maxCommand || strings.ContainsAny(text[sc.curl:at], ";|") {
+		sc.curl = 0
 		return 0, 0, false
 	}
-	text := sc.text
+	sc.curl = at // what stands before it was looked at
 	from = at + len(" -u")
 	if text[at+2] == '-' {
 		from = at + len(" --user")
