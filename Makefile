@@ -72,9 +72,11 @@ lint: ## linters, and whether the lock file and go.mod are up to date
 	@scripts/lint $(MODULES)
 
 .PHONY: bench
-bench: ## the pipeline beside bare mcp-go and net/http alone; every binary's start to first answer, and memory at rest
+bench: ## the pipeline beside bare mcp-go and net/http alone; every binary's start to first answer, and memory at rest; scrub beside gitleaks
 	@go test -run '^$$' -bench Pipeline -benchtime 1x ./servers/internal/mcpserver
 	@go test -run '^$$' -bench Processes -benchtime 1x ./servers/e2e/processes
+	@go test -run '^$$' -bench . -benchtime 10x ./servers/internal/scrub
+	@cd servers/internal/scrub/gitleaks && go test -run '^$$' -bench . -benchtime 10x .
 
 .PHONY: bench-gateway
 bench-gateway: ## a call through the gateway beside the direct call to the same server and a bare mcp-go proxy; a log of ten million records

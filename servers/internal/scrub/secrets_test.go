@@ -503,7 +503,7 @@ func ExampleScrubber() {
 
 // What begins like a secret again and again is read once: in quadratic time these would take an hour.
 func TestHostileText(t *testing.T) {
-	for _, unit := range []string{"LS0tLS1CRUdJTi", "xya29.", "privatekey=-----BEGIN PRIVATE KEY-----", "eyJ", "ghp_", "https://a:"} {
+	for _, unit := range []string{"LS0tLS1CRUdJTi", "xya29.", "privatekey=-----BEGIN PRIVATE KEY-----", "eyJ", "ghp_", "https://a:", "password '", "curl -u ", "://a:", "1|", "cGFz", "%25", "login "} {
 		text := strings.Repeat(unit, 4<<20/len(unit))
 		if got := New().Text(text); len(got) > 4*len(text) {
 			t.Errorf("%d bytes of %q become %d", len(text), unit, len(got))

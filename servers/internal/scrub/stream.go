@@ -28,6 +28,7 @@ type Stream struct {
 	block    *scalarBlock
 	pending  []*format // of a "name" whose "value" has not come
 	ago      int       // bytes since
+	scan     scan      // of the current line
 }
 
 // keyBlock is a private key in PEM that has begun.
@@ -72,8 +73,9 @@ func (st *Stream) Line(dst, line []byte) []byte {
 		text = st.blockLine(text)
 	}
 	for range maxPasses {
-		sc := scan{matcher: st.scrubber.matcher, text: text, lines: true, pending: st.pending, pendingEnd: -st.ago}
-		next, changed := st.scrubber.redact(&sc)
+		sc := &st.scan
+		*sc = scan{matcher: st.scrubber.matcher, text: text, lines: true, pending: st.pending, pendingEnd: -st.ago}
+		next, changed := st.scrubber.redact(sc)
 		if sc.key != nil {
 			st.key = sc.key
 			st.hash.Reset()
