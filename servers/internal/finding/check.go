@@ -38,6 +38,15 @@ type Checker struct {
 	Flags         func(fs *flag.FlagSet)                                 // the checker's own flags; may be nil
 	Check         func(ctx context.Context, in Input) ([]Finding, error) // may return both; the error names file and line
 	Match         func(path string) bool                                 // which files of a folder are inputs
+
+	// CheckAll stands in place of Check where one input may say something about another. It may return both.
+	CheckAll func(ctx context.Context, inputs []Input) (Report, error)
+}
+
+// Report is what the inputs of a run came to.
+type Report struct {
+	Findings []Finding
+	Objects  *Counts // the objects that were judged, each counted once; nil where findings are all there is
 }
 
 type options struct {
@@ -49,8 +58,8 @@ type options struct {
 
 // report is all that one run has to say.
 type report struct {
-	findings []Finding
-	errs     []error
+	Report
+	errs []error
 }
 
 // Command runs `NAME check [options] PATH…|-` and returns the exit code: 2 if the usage is wrong or an input
@@ -64,20 +73,7 @@ func (c Checker) Command(ctx context.Context, args []string, stdin io.Reader, st
 	case err != nil:
 		return exitBroken
 	}
-	var r report
-	for _, path := range opts.paths {
-		inputs, err := c.read(path, stdin)
-		r.fail(err)
-		for _, in := range inputs {
-			if err := ctx.Err(); err != nil {
-				r.fail(fmt.Errorf("%s: not checked: %w", in.Name, err))
-				continue
-			}
-			findings, err := c.Check(ctx, in)
-			r.findings = append(r.findings, findings...)
-			r.fail(err)
-		}
-	}
+	r := c.run(ctx, opts.paths, stdin)
 	err = c.write(stdout, opts.format, r)
 	for _, problem := range r.errs {
 		_, _ = fmt.Fprintf(stderr, "%s check: %s\n", c.Tool, printable(problem.Error()))
@@ -87,6 +83,35 @@ func (c Checker) Command(ctx context.Context, args []string, stdin io.Reader, st
 		return exitBroken
 	}
 	return r.exitCode(opts)
+}
+
+// run checks what is at the paths.
+func (c Checker) run(ctx context.Context, paths []string, stdin io.Reader) report {
+	var r report
+	var together []Input
+	for _, path := range paths {
+		inputs, err := c.read(path, stdin)
+		r.fail(err)
+		if c.CheckAll != nil {
+			together = append(together, inputs...)
+			continue
+		}
+		for _, in := range inputs {
+			if err := ctx.Err(); err != nil {
+				r.fail(fmt.Errorf("%s: not checked: %w", in.Name, err))
+				continue
+			}
+			findings, err := c.Check(ctx, in)
+			r.Findings = append(r.Findings, findings...)
+			r.fail(err)
+		}
+	}
+	if len(together) > 0 {
+		all, err := c.CheckAll(ctx, together)
+		r.Report = all
+		r.fail(err)
+	}
+	return r
 }
 
 // fail keeps the problems that err joins, one by one.
@@ -107,7 +132,7 @@ func (r report) exitCode(opts options) int {
 	if len(r.errs) > 0 {
 		return exitBroken
 	}
-	for _, f := range r.findings {
+	for _, f := range r.Findings {
 		if f.Verdict == Fail || opts.strict && f.Verdict == Unknown {
 			// A finding without a severity is a fault of the checker, and must not open the gate.
 			if f.Severity == "" || f.Severity.Rank() >= opts.failOn.Rank() {
