@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-MODULES := . images scripts/schemas
+MODULES := . images scripts/schemas servers/internal/scrub/gitleaks
 
 # A setting of the environment, else of .env as compose reads it, else the default.
 setting = $(or $($(1)),$(shell sed -n 's/^$(1)=//p' .env 2>/dev/null | tail -n 1),$(2))

@@ -66,6 +66,7 @@ func (s *Scrubber) Stream(midway bool) *Stream {
 // The lines of a private key become [redacted:private-key], the last one numbered.
 func (st *Stream) Line(dst, line []byte) []byte {
 	text := characters(string(line))
+	st.scrubber.Reserve(text)
 	if st.key != nil {
 		text = st.keyLine(text)
 	}
