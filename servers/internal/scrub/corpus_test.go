@@ -3,6 +3,7 @@ package scrub
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"flag"
 	"math/rand/v2"
 	"os"
@@ -96,9 +97,12 @@ func TestCorpus(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer file.Close()
 		out = bufio.NewWriter(file)
-		defer out.Flush()
+		defer func() {
+			if err := errors.Join(out.Flush(), file.Close()); err != nil {
+				t.Error(err)
+			}
+		}()
 	}
 	r := rand.New(rand.NewPCG(11, 11))
 	stream := New().Stream(false)
@@ -123,11 +127,9 @@ func TestCorpus(t *testing.T) {
 						t.Errorf("%s, %s: survives in a stream: %q", row(f), k.name, got)
 					}
 					if out != nil {
-						b, err := json.Marshal(p)
-						if err != nil {
+						if err := json.NewEncoder(out).Encode(p); err != nil {
 							t.Fatal(err)
 						}
-						out.Write(append(b, '\n'))
 					}
 				}
 			}

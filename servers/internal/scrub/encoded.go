@@ -152,26 +152,31 @@ var sextets = func() (values [256]byte) { //nolint:gochecknoglobals // a table, 
 // unwrap decodes s without its padding.
 func unwrap(s string) string {
 	var b strings.Builder
-	b.Grow(len(s) / 4 * 3)
+	b.Grow(len(s)/4*3 + 2)
 	for ; len(s) >= 4; s = s[4:] {
-		n := uint32(sextets[s[0]])<<18 | uint32(sextets[s[1]])<<12 | uint32(sextets[s[2]])<<6 | uint32(sextets[s[3]])
-		b.Write([]byte{byte(n >> 16), byte(n >> 8), byte(n)})
+		three := group(s)
+		b.Write(three[:])
 	}
 	if len(s) > 1 {
-		b.WriteByte(sextets[s[0]]<<2 | sextets[s[1]]>>4)
-	}
-	if len(s) > 2 {
-		b.WriteByte(sextets[s[1]]<<4 | sextets[s[2]]>>2)
+		three := group(s + "AA")
+		b.Write(three[:len(s)-1])
 	}
 	return b.String()
+}
+
+// group decodes four bytes.
+func group(s string) [3]byte {
+	one, two, three, four := sextets[s[0]], sextets[s[1]], sextets[s[2]], sextets[s[3]]
+	return [3]byte{one<<2 | two>>4, two<<4 | three>>2, three<<6 | four}
 }
 
 // wrapsText says whether s, groups of four bytes of base64, holds text in ASCII.
 func wrapsText(s string) bool {
 	for ; len(s) >= 4; s = s[4:] {
-		n := uint32(sextets[s[0]])<<18 | uint32(sextets[s[1]])<<12 | uint32(sextets[s[2]])<<6 | uint32(sextets[s[3]])
-		if !isText(byte(n>>16)) || !isText(byte(n>>8)) || !isText(byte(n)) {
-			return false
+		for _, c := range group(s) {
+			if !isText(c) {
+				return false
+			}
 		}
 	}
 	return true

@@ -47,18 +47,18 @@ func TestMachine(t *testing.T) {
 	for _, root := range []string{"/var/log", "/var/lib/dpkg/status", filepath.Join(home, ".npm", "_logs")} {
 		_ = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 			if err != nil || !entry.Type().IsRegular() {
-				return nil //nolint:nilerr // what may not be read is not read
+				return nil // what may not be read is not read
 			}
 			file, err := os.Open(path)
 			if err != nil {
-				return nil //nolint:nilerr // the same
+				return nil // the same
 			}
 			defer file.Close()
 			r := io.LimitReader(file, maxMachine)
 			switch filepath.Ext(path) {
 			case ".gz":
 				if r, err = gzip.NewReader(r); err != nil {
-					return nil //nolint:nilerr // no text
+					return nil // no text
 				}
 				r = io.LimitReader(r, maxMachine)
 			case ".xz", ".journal":

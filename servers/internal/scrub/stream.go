@@ -123,7 +123,7 @@ func (st *Stream) keyLine(text string) string {
 		}
 		end := i + len(dashes+"END ") + len(label) + len(dashes)
 		from, _ := key.find(text[:i])
-		st.hash.WriteString(text[from:i])
+		_, _ = st.hash.WriteString(text[from:i])
 		return text[:from] + st.scrubber.numbered(keyID, st.hash.Sum64()) + text[end:]
 	}
 	from, to := key.find(text)
@@ -139,7 +139,7 @@ func (st *Stream) keyLine(text string) string {
 	if key.size += to - from; key.size > maxKeyBytes {
 		st.key = nil
 	}
-	st.hash.WriteString(text[from:to])
+	_, _ = st.hash.WriteString(text[from:to])
 	return text[:from] + marker(keyID) + text[to:]
 }
 

@@ -16,6 +16,7 @@ const (
 	minURLToken   = 16       // bytes of a user that is a token
 	minBotNumber  = 8        // digits of a Telegram bot
 	maxBotNumber  = 16
+	maxBotSecret  = 35
 	minAppNumber  = 15 // digits of a Facebook application, and bytes of its secret
 	maxAppNumber  = 16
 	minAppSecret  = 27
@@ -287,29 +288,41 @@ func setCookie(s string) (from, to int, ok bool) {
 
 // telegram finds a bot's token: its number, a colon and 35 bytes of which the first is an A.
 func (sc *scan) telegram(at int) (from, to int, ok bool) {
-	text := sc.text
-	for from = at; from > sc.done && isDigit(text[from-1]) && at-from <= maxBotNumber; from-- {
-	}
-	if at-from < minBotNumber || at-from > maxBotNumber || from > 0 && isAlphanumeric(text[from-1]) && !strings.HasSuffix(text[:from], "bot") {
+	from = sc.numberBefore(at, maxBotNumber)
+	if at-from < minBotNumber || from > 0 && isAlphanumeric(sc.text[from-1]) && !strings.HasSuffix(sc.text[:from], "bot") {
 		return 0, 0, false
 	}
-	for to = at + 1; to < len(text) && to-at <= 36 && base64URLSet[text[to]]; to++ {
-	}
-	return from, to, telegramToken(text[from:to])
+	to = runOf(base64URLSet, sc.text, at+1, maxBotSecret+1)
+	return from, to, telegramToken(sc.text[from:to])
 }
 
 // facebookApp finds an application's number and its secret, between them a bar or its percent-encoded form.
 func (sc *scan) facebookApp(at int) (from, to int, ok bool) {
-	text := sc.text
-	for from = at; from > sc.done && isDigit(text[from-1]) && at-from <= maxAppNumber; from-- {
-	}
-	if at-from < minAppNumber || at-from > maxAppNumber || from > 0 && isAlphanumeric(text[from-1]) {
+	from = sc.numberBefore(at, maxAppNumber)
+	if at-from < minAppNumber || from > 0 && isAlphanumeric(sc.text[from-1]) {
 		return 0, 0, false
 	}
-	for to = at + 1; to < len(text) && to-at <= maxAppSecret+1 && base64URLSet[text[to]]; to++ {
-	}
-	secret := text[at+1 : to]
+	to = runOf(base64URLSet, sc.text, at+1, maxAppSecret+1)
+	secret := sc.text[at+1 : to]
 	return from, to, len(secret) >= minAppSecret && len(secret) <= maxAppSecret && varied(secret)
+}
+
+// numberBefore returns where the digits that end at a place begin, at most so many of them.
+func (sc *scan) numberBefore(at, most int) int {
+	from := at
+	for from > sc.done && at-from < most && isDigit(sc.text[from-1]) {
+		from--
+	}
+	return from
+}
+
+// runOf returns where the bytes of a set that begin at a place end, at most so many of them.
+func runOf(set *byteSet, text string, at, most int) int {
+	end := min(len(text), at+most)
+	for at < end && set[text[at]] {
+		at++
+	}
+	return at
 }
 
 // maxMind finds a licence key: 6 bytes, 29 and an ending.
@@ -366,7 +379,7 @@ func (sc *scan) curlUser(at int) (from, to int, ok bool) {
 	if from < len(text) && isQuote(text[from]) {
 		ends = text[from:from+1] + "\r\n"
 		from++
-	} else if i := strings.IndexByte(text[from:min(len(text), from+maxName)], ':'); i >= 0 && from+i+1 < len(text) && isQuote(text[from+i+1]) && strings.IndexAny(text[from:from+i], ends) < 0 { // user:"password"
+	} else if i := strings.IndexByte(text[from:min(len(text), from+maxName)], ':'); i >= 0 && from+i+1 < len(text) && isQuote(text[from+i+1]) && !strings.ContainsAny(text[from:from+i], ends) { // user:"password"
 		from += i + 2
 		password := before(text[from:min(len(text), from+maxUserinfo)], text[from-1:from]+"\r\n")
 		return from, from + len(password), sc.userPassword(from, from+len(password))
