@@ -47,7 +47,7 @@ func TestThroughTheBundle(t *testing.T) {
 		t.Errorf("policy-gate sees %q", got)
 	}
 	linter := connect(t, overHTTP(b.url(), b.token(t, "image-linter")))
-	if got, want := toolNames(t, linter), "dockerhub_get_repository dockerhub_get_tag dockerhub_list_tags dockerhub_rate_limit_status dockerhub_resolve_digest dockerhub_search_repositories"; got != want {
+	if got, want := toolNames(t, linter), "dockerhub_get_repository dockerhub_get_tag dockerhub_list_tags dockerhub_rate_limit_status dockerhub_resolve_digest dockerhub_search_repositories registry_check_updates"; got != want {
 		t.Errorf("image-linter sees %q, want %q", got, want)
 	}
 	for path, want := range map[string]string{"kubernetes/shop-web.yaml": "fail", "kubernetes/shop-api.yaml": "pass"} {

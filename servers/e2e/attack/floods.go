@@ -28,8 +28,8 @@ func floods() []Attack {
 	return claim(Bounded, []Attack{
 		{Name: "a flood of processes", By: filtered | Limits, Try: func(Scene) error { return forks(floodProcesses) }},
 		{Name: "a flood of descriptors", By: Limits, Try: func(Scene) error { return descriptors(floodDescriptors) }},
-		{Name: "a file larger than its volume", Writes: true, By: Filter | Landlock | Limits, Try: func(s Scene) error { return fill(s.Dir, floodFile) }},
-		{Name: "more files than the volume may have", Writes: true, By: Filter | Landlock | Limits, Try: func(s Scene) error { return litter(s.Dir, floodFiles) }},
+		{Name: "a file larger than its volume", Writes: true, By: Filter | Landlock | Limits, Try: func(s Scene) error { return fill(s.Dir, max(floodFile, s.Volume+1)) }},
+		{Name: "more files than the volume may have", Writes: true, By: Filter | Landlock | Limits, Try: func(s Scene) error { return litter(s.Dir, max(floodFiles, s.Files+1)) }},
 		{Name: "a flood of threads", Mortal: true, By: Limits, Try: func(Scene) error { return threads(floodThreads) }},
 		{Name: "a flood of memory", Mortal: true, By: Limits, Try: func(Scene) error { return memory(floodMemory) }},
 	})

@@ -142,8 +142,11 @@ func (b *bundle) allowControl(host netip.AddrPort) error {
 // covering are the layers that refuse an attack in a place, each by itself; ok is false where the attack makes no sense.
 func (p place) covering(a attack.Attack, scene attack.Scene) (by attack.Layers, ok bool) {
 	by = a.By
-	if a.Dials && p.parsed.Network || a.Client && scene.Egress == "" {
+	switch {
+	case a.Dials && p.parsed.Network, a.Client && scene.Egress == "", a.Agent && scene.Gateway == "":
 		return 0, false
+	case p.filter == "" && a.Claim == attack.NoProgram:
+		return 0, false // who does not confine himself may start himself again; it is not claimed of him
 	}
 	if len(p.networks) > 0 && a.Bridged {
 		by &^= attack.Network
@@ -160,8 +163,11 @@ func (p place) covering(a attack.Attack, scene attack.Scene) (by attack.Layers, 
 	return by, true
 }
 
-// claim is what is claimed of a place: where the network is its job, it has what that takes.
+// claim is what is claimed of a place: where the network is its job, it has what that takes, and an agent has two ways.
 func (p place) claim(c attack.Claim) string {
+	if p.joins != "" && (c == attack.NoWayOut || c == attack.EgressPolicy) {
+		return "an agent reaches the gateway and its model's host, and nothing else"
+	}
 	if c == attack.NoWayOut && p.parsed.Network {
 		return "egress has TCP and UDP, and no other way out: no MPTCP, ICMP, raw, packet, vsock or netlink"
 	}
@@ -192,22 +198,23 @@ func (s *surroundings) attackFrom(ctx context.Context, p place, r *report) error
 		}
 		results[a.Name] = died + lived
 	}
-	rows := map[attack.Claim]*row{}
+	rows := map[string]*row{}
 	for _, a := range slices.Concat(together, alone) {
-		if a.Name == attack.Control {
+		if a.Name == attack.Control || a.Name == attack.ControlGateway {
 			if results[a.Name] != "" {
-				return fmt.Errorf("%s does not get through egress where its policy lets it: %s: refusals would show nothing", p.name, results[a.Name])
+				return fmt.Errorf("%s does not get where it should (%s): %s: refusals would show nothing", p.name, a.Name, results[a.Name])
 			}
 			continue
 		}
-		if rows[a.Claim] == nil {
-			rows[a.Claim] = &row{Claim: p.claim(a.Claim), From: p.name}
-			r.Rows = append(r.Rows, rows[a.Claim])
+		claim := p.claim(a.Claim)
+		if rows[claim] == nil {
+			rows[claim] = &row{Claim: claim, From: p.name}
+			r.Rows = append(r.Rows, rows[claim])
 		}
-		rows[a.Claim].add(a.Name, results[a.Name], a.Through(results[a.Name]))
+		rows[claim].add(a.Name, results[a.Name], a.Through(results[a.Name]))
 	}
 	// What the others do meanwhile.
-	if row := rows[attack.Bounded]; row != nil {
+	if row := rows[p.claim(attack.Bounded)]; row != nil {
 		said := s.alive(ctx)
 		row.add("the bundle goes on", said, said != stillAlive)
 	}

@@ -103,6 +103,8 @@ func profiles() map[string]profile {
 		"seccomp.json":        newProfile(writer, unixConnect()),
 		"seccomp-door.json":   newProfile(Rules{Connect: []string{socket}, Splice: true}, tcpListener()),
 		"seccomp-egress.json": newProfile(Rules{Network: true, Splice: true}, nil),
+		// An agent does not confine itself. It has a network of one loopback interface, and a folder for its sessions.
+		"seccomp-agent.json": newProfile(Rules{Network: true, Write: []string{"/"}}, nil),
 	}
 }
 
