@@ -123,6 +123,9 @@ clients:
       - {host: hub.docker.com, addresses: [10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16]}
       - {host: auth.docker.io, addresses: [10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16]}
       - {host: registry-1.docker.io, addresses: [10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16]}
+  agent:
+    hosts:
+      - {host: model-runner.docker.internal, port: 12434, tls: plain, addresses: [10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16]}
 `
 
 func (b *bundle) writeFiles() error {
@@ -144,6 +147,7 @@ func (b *bundle) writeFiles() error {
 		"workspace/broken.yaml": "apiVersion: v1\nkind: Pod\nmetadata:\n  name: [\n",
 		"workspace/large.yaml":  "# " + strings.Repeat("x", 2<<20),
 		"certs/.keep":           "",
+		"model/script.yaml":     modelScript,
 		// A token that may write, so that the log has something to warn about.
 		"secrets/dockerhub/identifier": hub.Robot,
 		"secrets/dockerhub/secret":     hub.WriteToken,
