@@ -3,6 +3,7 @@
 package attack
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -75,10 +76,19 @@ func descriptors(n int) error {
 	return err
 }
 
+// fill writes piece by piece: where an attack before has ended its own thread, the runtime does not survive collecting garbage.
 func fill(dir string, size int) error {
 	path := filepath.Join(dir, made)
 	_ = unix.Unlink(path)
-	err := os.WriteFile(path, make([]byte, size), 0o600)
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	piece := make([]byte, floodFile)
+	for ; size > 0 && err == nil; size -= len(piece) {
+		_, err = file.Write(piece)
+	}
+	err = errors.Join(err, file.Close())
 	_ = unix.Unlink(path)
 	return err
 }
