@@ -32,8 +32,8 @@ down: ## stop the bundle; the audit log stays (docker compose down --volumes rem
 	docker compose --profile '*' down
 
 .PHONY: demo
-demo: ## show the running bundle at work, without internet and without a model
-	@go run ./servers/e2e/demo -url http://127.0.0.1:$(BULKHEAD_PORT)/mcp -secrets $(BULKHEAD_SECRETS)
+demo: images ## a story in a bundle of its own, without internet and without a model; JSON=1 for machines
+	@go run ./servers/e2e/demo $(if $(JSON),-json)
 
 .PHONY: agent
 agent: needs-engine ## one turn of an agent in the bundle: NAME=image-linter MESSAGE='nginx:1.25' [MODEL=PROVIDER/MODEL] [MODEL_URL=…]; needs DOCKER_AGENT_IMAGE

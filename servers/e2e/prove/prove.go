@@ -145,13 +145,11 @@ func (p place) covering(a attack.Attack, scene attack.Scene) (by attack.Layers, 
 	switch {
 	case a.Dials && p.parsed.Network, a.Client && scene.Egress == "", a.Agent && scene.Gateway == "":
 		return 0, false
-	case p.filter == "" && a.Claim == attack.NoProgram:
-		return 0, false // who does not confine himself may start himself again; it is not claimed of him
 	}
 	if len(p.networks) > 0 && a.Bridged {
 		by &^= attack.Network
 	}
-	if a.Opens && len(p.networks) > 0 {
+	if a.Opens && (len(p.networks) > 0 || p.joins != "") {
 		by &^= attack.Seccomp
 	}
 	if len(p.parsed.Write) > 0 && a.Writes {
@@ -159,6 +157,9 @@ func (p place) covering(a attack.Attack, scene attack.Scene) (by attack.Layers, 
 	}
 	if p.filter == "" {
 		by &^= attack.Filter | attack.Landlock
+		if by == 0 && a.By != 0 {
+			return 0, false // what only a process's own rules refuse is not claimed of one that has none
+		}
 	}
 	return by, true
 }
