@@ -49,7 +49,15 @@ func start(t *testing.T) *processes {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	p := &processes{dir: dir, agent: os.Getenv("DOCKER_AGENT")}
-	build := []string{"build", "-o", dir + "/bin/", "./servers/gateway", "./servers/kubernetes", "./servers/registry", "./servers/dockerhub"}
+	servers := map[string]bool{}
+	for tool := range lockedTools(t) {
+		name, _, _ := strings.Cut(tool, "_")
+		servers[name] = true
+	}
+	build := []string{"build", "-o", dir + "/bin/", "./servers/gateway"}
+	for name := range servers {
+		build = append(build, "./servers/"+name)
+	}
 	if p.agent == "" {
 		p.agent = dir + "/bin/fakeagent"
 		build = append(build, "./servers/e2e/fakeagent")
@@ -74,14 +82,19 @@ func start(t *testing.T) *processes {
 	if err := os.CopyFS(dir+"/workspace/kubernetes", os.DirFS(filepath.Join(root, "agents/workspace/kubernetes"))); err != nil {
 		t.Fatal(err)
 	}
-	p.serve(t, "kubernetes", "--listen=unix://"+dir+"/k", "--workspace="+dir+"/workspace")
-	p.serve(t, "dockerhub", "--listen=unix://"+dir+"/d") // without a way out
-	p.serve(t, "registry", "--listen=unix://"+dir+"/r", "--workspace="+dir+"/workspace", "--egress=direct", "--allow-host="+hub, "--registries="+dir+"/registries.yaml", "--ca-file="+dir+"/ca.pem")
+	more := map[string][]string{
+		"registry": {"--egress=direct", "--allow-host=" + hub, "--registries=" + dir + "/registries.yaml", "--ca-file=" + dir + "/ca.pem"},
+	}
 	port := freePort(t)
 	p.url = "http://127.0.0.1:" + port + "/mcp"
-	p.serve(t, "gateway", "--listen=tcp://127.0.0.1:"+port, "--tokens="+dir+"/secrets/tokens", "--policy=agents/policy.yaml", "--lock=agents/tools.lock.json",
-		"--audit="+dir+"/audit", "--audit-key="+dir+"/secrets/audit/audit.key",
-		"--upstream=kubernetes=unix://"+dir+"/k", "--upstream=dockerhub=unix://"+dir+"/d", "--upstream=registry=unix://"+dir+"/r")
+	gateway := []string{"--listen=tcp://127.0.0.1:" + port, "--tokens=" + dir + "/secrets/tokens", "--policy=agents/policy.yaml", "--lock=agents/tools.lock.json",
+		"--audit=" + dir + "/audit", "--audit-key=" + dir + "/secrets/audit/audit.key"}
+	for name := range servers {
+		socket := "unix://" + dir + "/" + name
+		p.serve(t, name, append([]string{"--listen=" + socket, "--workspace=" + dir + "/workspace"}, more[name]...)...)
+		gateway = append(gateway, "--upstream="+name+"="+socket)
+	}
+	p.serve(t, "gateway", gateway...)
 	return p
 }
 
