@@ -257,6 +257,15 @@ func TestSingleImages(t *testing.T) {
 			t.Errorf("%+v", v)
 		}
 	})
+	t.Run("kubernetes as a gate", func(t *testing.T) {
+		c := exec.CommandContext(t.Context(), "docker", "run", "-i", "--rm", "--read-only", "--network", "none", "--cap-drop", "ALL",
+			b.image(t, "kubernetes"), "check", "--strict", "-")
+		c.Stdin = strings.NewReader(privilegedPod)
+		out, err := c.CombinedOutput()
+		if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 1 || !strings.Contains(string(out), "pod-security/privileged") {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
 	t.Run("dockerhub over stdio, direct", func(t *testing.T) {
 		session := connect(t, &sdk.CommandTransport{Command: exec.CommandContext(t.Context(), "docker", "run", "-i", "--rm",
 			"--read-only", "--network", project+"_hub", "--cap-drop", "ALL", "--volume", b.path("certs")+":/certs:ro",

@@ -3,6 +3,7 @@ package docs
 import (
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -94,4 +95,13 @@ func headings(text string) []string {
 		all = append(all, strings.ReplaceAll(anchor, " ", "-"))
 	}
 	return all
+}
+
+// lineOf is where a block begins.
+func lineOf(b block) string { return strconv.Itoa(b.line) }
+
+// isOutput says whether an indented block is what a program printed, rather than what somebody types.
+func isOutput(b block) bool {
+	first, _, _ := strings.Cut(b.text, "\n")
+	return strings.HasPrefix(first, "FOUND ") || strings.HasPrefix(first, "{")
 }
