@@ -74,7 +74,7 @@ func configCommand(_ context.Context, args []string, stdout, stderr io.Writer) e
 	set.StringVar(&e.agent, "agent", "", "the agent that the client is to be")
 	set.StringVar(&e.url, "url", "http://127.0.0.1:4000/mcp", "the gateway's endpoint, as the client reaches it")
 	set.StringVar(&e.tokenFile, "token-file", "", "the file that holds the agent's token (default secrets/agents/NAME/"+dockeragent.TokenVariable+")")
-	clear := set.Bool("show-token", false, "write the token itself into the configuration, which is a secret then")
+	showToken := set.Bool("show-token", false, "write the token itself into the configuration, which is a secret then")
 	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
 		return errors.New(usage)
 	}
@@ -93,7 +93,7 @@ func configCommand(_ context.Context, args []string, stdout, stderr io.Writer) e
 	case set.NArg() > 0:
 		return fmt.Errorf("unexpected argument %q\n%s", set.Arg(0), usage)
 	}
-	if err := e.fill(*policyPath, *lockPath, *clear); err != nil {
+	if err := e.fill(*policyPath, *lockPath, *showToken); err != nil {
 		return err
 	}
 	text, err := form.render(e)
@@ -104,7 +104,7 @@ func configCommand(_ context.Context, args []string, stdout, stderr io.Writer) e
 		return err
 	}
 	switch {
-	case *clear:
+	case *showToken:
 		_, err = fmt.Fprintf(stderr, "For %s. It holds the token of %s: whoever reads it can be that agent.\n", form.file, e.agent)
 	case form.reads == "":
 		_, err = fmt.Fprintf(stderr, "For %s. The client takes the token from its environment; before you start it:\n  export %s=\"$(cat %s)\"\n",
@@ -116,7 +116,7 @@ func configCommand(_ context.Context, args []string, stdout, stderr io.Writer) e
 }
 
 // fill checks what the flags say, and takes the rest from the policy.
-func (e *endpoint) fill(policyPath, lockPath string, clear bool) error {
+func (e *endpoint) fill(policyPath, lockPath string, showToken bool) error {
 	parsed, err := url.Parse(e.url)
 	if err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "" || parsed.User != nil {
 		return fmt.Errorf("--url %q: want http://HOST:PORT/mcp or https://HOST/mcp", e.url)
@@ -134,7 +134,7 @@ func (e *endpoint) fill(policyPath, lockPath string, clear bool) error {
 		}
 	}
 	e.tokenFile, err = filepath.Abs(cmp.Or(e.tokenFile, filepath.Join("secrets/agents", e.agent, dockeragent.TokenVariable)))
-	if err != nil || !clear {
+	if err != nil || !showToken {
 		return err
 	}
 	token, err := readFile(e.tokenFile, maxToken)

@@ -6,8 +6,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
-	"log"
 	"log/slog"
 	"net"
 	"net/http/httptest"
@@ -43,7 +41,7 @@ type processes struct {
 // start builds what it needs, and ends all with the test. The registry behind Docker Hub's name is one of this test.
 func start(t *testing.T) *processes {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "ba") // short: the paths of Unix sockets have an end
+	dir, err := os.MkdirTemp("", "ba") //nolint:usetesting // short: the paths of Unix sockets have an end
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +151,7 @@ func freePort(t *testing.T) string {
 // fakeHub is a registry with a few tags of nginx, where Docker Hub's mirror is, and the certificate that it shows.
 func fakeHub(t *testing.T) (host string, authority []byte) {
 	t.Helper()
-	server := httptest.NewTLSServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	server := httptest.NewTLSServer(registry.New(registry.Logger(slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo))))
 	t.Cleanup(server.Close)
 	host = strings.TrimPrefix(server.URL, "https://")
 	for _, tag := range []string{"1.25.3", "1.25.5", "1.27.2", "1.27.2-alpine"} {

@@ -17,7 +17,7 @@ import (
 )
 
 //go:embed fixed.yaml
-var fixedManifest []byte //nolint:gochecknoglobals // a file
+var fixedManifest []byte
 
 const (
 	podSecurity = "kubernetes_check_pod_security"

@@ -69,7 +69,7 @@ type agent struct {
 	stderr io.Writer
 }
 
-var reference = regexp.MustCompile(`\$\{env\.([A-Za-z0-9_]+)\}`) //nolint:gochecknoglobals // a constant
+var reference = regexp.MustCompile(`\$\{env\.([A-Za-z0-9_]+)\}`)
 
 func newAgent(file dockeragent.File, m model, stderr io.Writer) (*agent, error) {
 	body := file.Agents[dockeragent.Root]

@@ -22,7 +22,7 @@ const (
 	Root = "root"
 	// TokenVariable is the name under which docker-agent finds the gateway's token: in the environment, or as a file of that
 	// name in /run/secrets, which it takes whole, so that no newline may end it.
-	TokenVariable = "MCP_GATEWAY_TOKEN"
+	TokenVariable = "MCP_GATEWAY_TOKEN" //nolint:gosec // a name
 
 	maxFile = 64 << 10 // bytes
 	indent  = 2

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -236,9 +237,7 @@ func (s *server) play(w http.ResponseWriter, asked request, number int) {
 	event := func(choices []object, more object) {
 		chunk := object{"choices": choices}
 		for _, part := range []object{head, more} {
-			for key, value := range part {
-				chunk[key] = value
-			}
+			maps.Copy(chunk, part)
 		}
 		data, _ := json.Marshal(chunk) // of strings and numbers
 		_, _ = fmt.Fprintf(w, "data: %s\n\n", data)
