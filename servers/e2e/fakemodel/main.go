@@ -10,22 +10,15 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
-	"net/url"
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
+	"github.com/bulkhead-mcp/bulkhead/servers/e2e/fakehttp"
 	"github.com/bulkhead-mcp/bulkhead/servers/e2e/fakemodel/model"
 )
 
-const (
-	defaultListen = ":12434" // Docker Model Runner's
-	headerTimeout = 10 * time.Second
-	healthTimeout = 3 * time.Second
-)
+const defaultListen = ":12434" // Docker Model Runner's
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -52,7 +45,7 @@ func run(ctx context.Context, args []string) error {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
 	if checking {
-		return health(ctx, *listen)
+		return fakehttp.Healthy(ctx, *listen, "/healthz")
 	}
 	file, err := os.Open(*script)
 	if err != nil {
@@ -63,42 +56,5 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", *listen)
-	if err != nil {
-		return fmt.Errorf("--listen: %w", err)
-	}
-	logger := slog.New(slog.NewJSONHandler(os.Stderr, nil))
-	server := &http.Server{Handler: model.New(played, logger), ReadHeaderTimeout: headerTimeout}
-	go func() {
-		<-ctx.Done()
-		_ = server.Close()
-	}()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
-}
-
-// health asks the model on this machine whether it listens.
-func health(ctx context.Context, listen string) error {
-	_, port, err := net.SplitHostPort(listen)
-	if err != nil {
-		return fmt.Errorf("--listen: %w", err)
-	}
-	at := url.URL{Scheme: "http", Host: net.JoinHostPort("127.0.0.1", port), Path: "/healthz"}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
-	if err != nil {
-		return err
-	}
-	response, err := (&http.Client{Timeout: healthTimeout}).Do(request)
-	if err != nil {
-		return err
-	}
-	if err := response.Body.Close(); err != nil {
-		return err
-	}
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", at.String(), response.Status)
-	}
-	return nil
+	return fakehttp.Serve(ctx, *listen, model.New(played, slog.New(slog.NewJSONHandler(os.Stderr, nil))))
 }

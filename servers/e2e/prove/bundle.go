@@ -110,7 +110,7 @@ func (b *bundle) start(ctx context.Context) error {
 		return err
 	}
 	up := []string{"docker", "compose", "up", "--detach", "--wait", "--wait-timeout", "90"}
-	for _, name := range strings.FieldsSeq(services) {
+	for name := range strings.FieldsSeq(services) {
 		if name != agentService {
 			up = append(up, name)
 		}
