@@ -32,7 +32,8 @@ down: ## stop the bundle; the audit log stays (docker compose down --volumes rem
 	docker compose --profile '*' down
 
 .PHONY: demo
-demo: images ## a story in a bundle of its own, without internet and without a model; JSON=1 for machines
+demo: needs-engine secrets ## a story in a bundle of its own, without internet and without a model; JSON=1 for machines
+	@cd images && go run . load >&2
 	@go run ./servers/e2e/demo $(if $(JSON),-json)
 
 .PHONY: agent

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 	"os"
@@ -312,18 +313,36 @@ func TestSingleImages(t *testing.T) {
 	})
 }
 
-// The demo does what it says, and its output is the evidence.
+// The demonstration tells its whole story, in a bundle of its own, and leaves nothing of it.
 func TestDemo(t *testing.T) {
 	b := theBundle
-	c := exec.CommandContext(t.Context(), "go", "run", "./servers/e2e/demo", "--url", b.url(), "--secrets", b.path("secrets"))
-	c.Dir, c.Env = b.root, b.env
-	out, err := c.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
+	c := exec.CommandContext(t.Context(), "go", "run", "./servers/e2e/demo", "-json", "-images", b.path("env"))
+	var stderr strings.Builder
+	c.Dir, c.Env, c.Stderr = b.root, b.env, &stderr
+	out, err := c.Output()
+	var story struct {
+		OK    bool
+		Steps []struct {
+			Title string
+			OK    bool
+			Lines []string
+		}
 	}
-	for _, want := range []string{"verdict: fail", "verdict: pass", "refused: unknown tool", `"decision":"deny","reason":"not granted"`} {
-		if !strings.Contains(string(out), want) {
-			t.Errorf("%q is not in %s", want, out)
+	if jsonErr := json.Unmarshal(out, &story); err != nil || jsonErr != nil || !story.OK || len(story.Steps) < 6 {
+		t.Fatalf("%v, %v: %s\n%s", err, jsonErr, out, &stderr)
+	}
+	for _, step := range story.Steps {
+		if !step.OK || len(step.Lines) == 0 {
+			t.Errorf("%+v", step)
+		}
+	}
+	for _, kind := range []string{"container", "volume", "network"} {
+		list := []string{kind, "ls", "--quiet", "--filter", "label=com.docker.compose.project=bulkhead-demo"}
+		if kind == "container" {
+			list = append(list, "--all")
+		}
+		if left := b.docker(t, list...); left != "" {
+			t.Errorf("it leaves a %s behind: %s", kind, left)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,7 +32,7 @@ type bundle struct {
 }
 
 // newBundle starts it. What it returns must be removed, though there be an error.
-func newBundle(ctx context.Context) (*bundle, error) {
+func newBundle(ctx context.Context, images string) (*bundle, error) {
 	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
 	if err != nil {
 		return nil, fmt.Errorf("this is no checkout: go list -m: %w", err)
@@ -63,7 +64,7 @@ func newBundle(ctx context.Context) (*bundle, error) {
 			return b, err
 		}
 	}
-	if err := b.loadImages(ctx); err != nil {
+	if err := b.loadImages(ctx, cmp.Or(images, filepath.Join(b.root, ".env"))); err != nil {
 		return b, err
 	}
 	signer, err := newSigner(b.path("secrets/registry/keys/shop.pub"))
@@ -99,9 +100,9 @@ func (b *bundle) write() error {
 	return nil
 }
 
-// loadImages takes the images that `make images` has named in .env, and builds the two that are the story's own.
-func (b *bundle) loadImages(ctx context.Context) error {
-	env, err := os.ReadFile(filepath.Join(b.root, ".env"))
+// loadImages takes the images that `make images` has named in a file, and builds the two that are the story's own.
+func (b *bundle) loadImages(ctx context.Context, named string) error {
+	env, err := os.ReadFile(named)
 	if err != nil {
 		return fmt.Errorf("%w: make images makes it", err)
 	}

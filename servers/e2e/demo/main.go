@@ -19,9 +19,10 @@ const whole = 10 * time.Minute // of everything, on a slow machine
 
 func main() {
 	asJSON := flag.Bool("json", false, "print what happened as one JSON object")
+	images := flag.String("images", "", "the `file` that names the images (default .env, which make images writes)")
 	flag.Parse()
 	if flag.NArg() > 0 {
-		fmt.Fprintln(os.Stderr, "usage: demo [-json]")
+		fmt.Fprintln(os.Stderr, "usage: demo [-json] [-images FILE]")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -30,7 +31,7 @@ func main() {
 	if *asJSON {
 		t.out = io.Discard
 	}
-	err := tell(ctx, t)
+	err := tell(ctx, t, *images)
 	cancel()
 	stop()
 	if *asJSON {
@@ -46,9 +47,9 @@ func main() {
 }
 
 // tell starts the bundle, goes through the story, and removes the bundle.
-func tell(ctx context.Context, t *teller) (err error) {
+func tell(ctx context.Context, t *teller, images string) (err error) {
 	fmt.Fprintln(os.Stderr, "demo: starting a bundle of its own; this takes half a minute, and the first time somewhat longer")
-	b, err := newBundle(ctx)
+	b, err := newBundle(ctx, images)
 	if b != nil {
 		defer func() {
 			fmt.Fprintln(os.Stderr, "demo: removing the bundle")
