@@ -14,7 +14,7 @@ import (
 // and answers with what it was told.
 const modelScript = `model: scripted
 turns:
-  - tools: [kubernetes_check_pod_security]
+  - tools: [kubernetes_check_pod_security, kubernetes_explain_check, kubernetes_lint_manifests, kubernetes_validate_manifests]
     heard: [may kubernetes/shop-web.yaml be deployed]
     call:
       - {tool: kubernetes_check_pod_security, args: {path: kubernetes/shop-web.yaml, level: restricted}}
