@@ -2,26 +2,42 @@ package e2e
 
 import (
 	"encoding/json"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/audit"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/dockeragent"
 )
 
 // modelScript is what the model of the bundle's agent says: it has a manifest checked, tries a tool that it was never offered,
 // and answers with what it was told.
 const modelScript = `model: scripted
 turns:
-  - tools: [kubernetes_check_pod_security, kubernetes_explain_check, kubernetes_lint_manifests, kubernetes_validate_manifests]
-    heard: [may kubernetes/shop-web.yaml be deployed]
+  - heard: [may kubernetes/shop-web.yaml be deployed]
     call:
       - {tool: kubernetes_check_pod_security, args: {path: kubernetes/shop-web.yaml, level: restricted}}
       - {tool: dockerhub_list_tags, args: {repository: nginx}}
   - heard: ["there is no tool dockerhub_list_tags"]
     say: '{"verdict": "fail", "findings": [{"rule": "pod-security/privileged", "object": "Deployment shop/web"}], "unknown": []}'
 `
+
+// named are the tools that an agent's file names, sorted: what it is granted, and so what it sees.
+func (b *bundle) named(t *testing.T, agent string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(b.root, "agents", agent+".yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := dockeragent.Parse(agent, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(slices.Sorted(slices.Values(file.Agents[dockeragent.Root].Toolsets[0].Tools)), " ")
+}
 
 // agentTurn runs scripts/agent as an operator does.
 func (b *bundle) agentTurn(t *testing.T, name, message string, env ...string) (out string, err error) {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -47,8 +48,9 @@ func (b *bundle) packages(t *testing.T) string {
 // listsAndCalls is what every client must see.
 func listsAndCalls(t *testing.T, tools []string, result string) {
 	t.Helper()
-	if got := strings.Join(tools, " "); got != podSecurity {
-		t.Errorf("it lists %q", got)
+	slices.Sort(tools)
+	if got, want := strings.Join(tools, " "), theBundle.named(t, "policy-gate"); got != want {
+		t.Errorf("it lists %q, not %q", got, want)
 	}
 	if !strings.Contains(result, "pod-security/privileged") {
 		t.Errorf("the call: %s", result)
