@@ -9,10 +9,11 @@ import (
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpserver"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/rego"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/workspace"
 )
 
-func tools(env mcpserver.Env) ([]mcpserver.Tool, error) {
+func tools(env mcpserver.Env, policies *rego.Policies) ([]mcpserver.Tool, error) {
 	s := server{book: newRuleBook(rules()), workspace: env.Workspace, turn: make(chan struct{}, 1)}
 	return []mcpserver.Tool{
 		mcpserver.Typed(mcpserver.Definition{
@@ -34,6 +35,7 @@ func tools(env mcpserver.Env) ([]mcpserver.Tool, error) {
 			Description: "Says what a plan would do, first what it destroys and replaces and what forces each replacement, and holds the planned resources against the rules of check_config. " +
 				"Takes the output of terraform show -json PLANFILE. Pass exactly one of text and path. Sensitive values are never shown.",
 		}, s.checkPlan),
+		evaluatePolicyTool(s, policies),
 	}, nil
 }
 
