@@ -15,7 +15,7 @@ export BULKHEAD_WORKSPACE := $(call setting,BULKHEAD_WORKSPACE,./agents/workspac
 export BULKHEAD_LOGS := $(call setting,BULKHEAD_LOGS,./agents/workspace/logs)
 export BULKHEAD_LOG_SOURCES := $(call setting,BULKHEAD_LOG_SOURCES,./servers/logs/sources.yaml)
 export EGRESS_POLICY := $(call setting,EGRESS_POLICY,./servers/egress/policy.yaml)
-export RELEASE VERIFY_KEY
+export RELEASE VERIFY_KEY MESSAGE MODEL MODEL_URL
 
 # The toolchain of a release: another one makes other bits of the same source.
 pinned-go = $(shell sed -n 's/^toolchain //p' go.mod)
@@ -34,8 +34,13 @@ down: ## stop the bundle; the audit log stays (docker compose down --volumes rem
 	docker compose --profile '*' down
 
 .PHONY: demo
-demo: ## show the running bundle at work, without internet and without a model
-	@go run ./servers/e2e/demo -url http://127.0.0.1:$(BULKHEAD_PORT)/mcp -secrets $(BULKHEAD_SECRETS)
+demo: needs-engine secrets ## a story in a bundle of its own, without internet and without a model; JSON=1 for machines
+	@cd images && go run . load >&2
+	@go run ./servers/e2e/demo $(if $(JSON),-json)
+
+.PHONY: agent
+agent: needs-engine ## one turn of an agent in the bundle: NAME=image-linter MESSAGE='nginx:1.25' [MODEL=PROVIDER/MODEL] [MODEL_URL=…]; needs DOCKER_AGENT_IMAGE
+	@scripts/agent "$(NAME)" "$$MESSAGE"
 
 .PHONY: images
 images: needs-engine secrets ## build every image into the engine, and tell compose their ids in .env
