@@ -153,7 +153,7 @@ func (b *bundle) writeFiles() error {
 		"workspace/large.yaml":        "# " + strings.Repeat("x", 2<<20),
 		"certs/.keep":                 "",
 		"workspace/" + canaryManifest: manifestWithCanaries(), "workspace/logs/" + canaryLog: logWithCanaries(),
-		"model/script.yaml":           modelScript,
+		"model/script.yaml": modelScript,
 		// A token that may write, so that the log has something to warn about.
 		"secrets/dockerhub/identifier": hub.Robot,
 		"secrets/dockerhub/secret":     hub.WriteToken,
