@@ -76,10 +76,11 @@ lint: ## linters, and whether the lock file and go.mod are up to date
 	@scripts/lint $(MODULES)
 
 .PHONY: bench
-bench: ## the pipeline beside bare mcp-go and net/http alone; every binary's start to first answer, and memory at rest; ten thousand manifests
+bench: ## the pipeline beside bare mcp-go and net/http alone; terraform on 1,000 and 10,000 resources, one core; every binary's start to first answer, and memory at rest; ten thousand manifests
 	@go test -run '^$$' -bench Pipeline -benchtime 1x ./servers/internal/mcpserver
 	@go test -run '^$$' -bench Processes -benchtime 1x ./servers/e2e/processes
 	@go test -run '^$$' -bench Manifests -benchtime 1x ./servers/e2e/processes
+	@GOMAXPROCS=1 go test -run '^$$' -bench Estate -benchtime 5x ./servers/terraform
 
 .PHONY: bench-gateway
 bench-gateway: ## a call through the gateway beside the direct call to the same server and a bare mcp-go proxy; a log of ten million records
