@@ -232,6 +232,7 @@ func (l *loader) declare(m *module, b *hclsyntax.Block, override bool) {
 	}
 	switch made.mode {
 	case Settings:
+		nameAliases(b.Body)
 		m.settings = append(m.settings, made)
 	case Provider:
 		made.kind = made.name
@@ -251,6 +252,26 @@ func (l *loader) declare(m *module, b *hclsyntax.Block, override bool) {
 			l.problems.add(&configError{place: place(b.TypeRange), text: clip(made.String()) + " is declared twice; first at " + place(before.source).String()})
 		default:
 			into[key] = made
+		}
+	}
+}
+
+// nameAliases makes a text of configuration_aliases, which are names of providers and refer to nothing.
+func nameAliases(settings *hclsyntax.Body) {
+	for _, b := range settings.Blocks {
+		if b.Type != "required_providers" {
+			continue
+		}
+		for _, attribute := range b.Body.Attributes {
+			object, ok := attribute.Expr.(*hclsyntax.ObjectConsExpr)
+			if !ok {
+				continue
+			}
+			for i, item := range object.Items {
+				if hcl.ExprAsKeyword(item.KeyExpr) == "configuration_aliases" {
+					object.Items[i].ValueExpr = &hclsyntax.LiteralValueExpr{Val: cty.StringVal("…"), SrcRange: item.ValueExpr.Range()}
+				}
+			}
 		}
 	}
 }
