@@ -35,6 +35,12 @@ func tools(env mcpserver.Env) ([]mcpserver.Tool, error) {
 			Description: "Says what a plan would do, first what it destroys and replaces and what forces each replacement, and holds the planned resources against the rules of check_config. " +
 				"Takes the output of terraform show -json PLANFILE. Pass exactly one of text and path. Sensitive values are never shown.",
 		}, s.checkPlan),
+		mcpserver.Typed(mcpserver.Definition{
+			Name:  "explain_check",
+			Title: "Explain a rule",
+			Description: "Says what a rule of check_config and check_plan demands, why, how to mend it, and which CIS recommendation and which checkov and trivy rules it is known by. " +
+				"Without an id it lists the rules.",
+		}, s.explainCheck),
 	}, nil
 }
 
