@@ -17,38 +17,44 @@ import (
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpserver"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/rego"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/workspace"
 )
+
+// workspaceOf is a workspace of these files, or none.
+func workspaceOf(t testing.TB, files map[string]string) *workspace.Root {
+	t.Helper()
+	if files == nil {
+		return nil
+	}
+	dir := t.TempDir()
+	for name, content := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	root, err := workspace.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = root.Close() })
+	return root
+}
 
 // toolFor returns the tool over a workspace of these files, or over none.
 func toolFor(t testing.TB, files map[string]string) mcpserver.Tool {
 	t.Helper()
-	var env mcpserver.Env
-	if files != nil {
-		dir := t.TempDir()
-		for name, content := range files {
-			path := filepath.Join(dir, name)
-			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		root, err := workspace.Open(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = root.Close() })
-		env.Workspace = root
-	}
-	return toolNamed(t, env, "check_pod_security")
+	return toolNamed(t, mcpserver.Env{Workspace: workspaceOf(t, files)}, nil, "check_pod_security")
 }
 
 // toolNamed returns one tool of the server.
-func toolNamed(t testing.TB, env mcpserver.Env, name string) mcpserver.Tool {
+func toolNamed(t testing.TB, env mcpserver.Env, policies *rego.Policies, name string) mcpserver.Tool {
 	t.Helper()
-	all, err := tools(env, nil)
+	all, err := tools(env, policies)
 	if err != nil {
 		t.Fatal(err)
 	}
