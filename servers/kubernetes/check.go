@@ -23,6 +23,10 @@ type checker struct {
 	version string     // "" is what the pod's Namespace states, else the newest
 	lint    []lintRule // hold objects to these
 
+	schemas *schemas // hold objects to those of the release; nil for no schemas
+	release release
+	custom  customKinds // besides those in the inputs
+
 	selection selection
 	ignores   bool // whether an object may set findings aside by its annotation
 	values    int  // of one document
@@ -77,6 +81,7 @@ type run struct {
 	*checker
 	pods       bool                  // whether a rule about them is selected
 	lint       []lintRule            // that are selected
+	validator  *manifestValidator    // nil where no rule about schemas is selected
 	namespaces map[string]api.Policy // of the Namespaces in the inputs with labels that count
 	subjects   []*subject
 	skipped    map[string]int // objects that nothing is held to, counted by kind
@@ -102,6 +107,9 @@ func (c *checker) start(inputs []finding.Input) (*run, error) {
 	}
 	if r.pods && c.level == "" {
 		r.namespaces = c.readNamespaces(inputs)
+	}
+	if c.schemas != nil && slices.ContainsFunc(schemaRules(), func(e entry) bool { return c.selection.has(e.ID, e.Severity) }) {
+		r.validator = c.newValidator(inputs)
 	}
 	return r, nil
 }
@@ -197,6 +205,18 @@ func (r *run) judge(o object) error {
 	if r.ignores {
 		s.set = o.ignored(note)
 	}
+	if r.validator != nil {
+		s.judged = true
+		r.validator.validate(o, note)
+		if !r.pods && len(r.lint) == 0 {
+			return nil
+		}
+		note = func(f finding.Finding) {
+			if f.Rule != string(ruleStrict) && f.Rule != string(ruleAPIVersion) { // which the schemas have told
+				r.note(s, f)
+			}
+		}
+	}
 	o.reportDoubled(note, o.node)
 	m := &manifest{object: o, subject: s}
 	home := servedIn(o.kind)
@@ -206,7 +226,7 @@ func (r *run) judge(o object) error {
 	switch {
 	case slices.Contains(home, o.apiVersion):
 		if err := m.decode(note); err != nil {
-			r.errs = append(r.errs, err)
+			r.undecoded(s, err)
 			return nil
 		}
 		r.lintObject(m)
@@ -225,7 +245,7 @@ func (r *run) judge(o object) error {
 		note(wrongVersion(o, home[0]))
 	case o.kind == "Namespace" && o.apiVersion == "v1" && r.pods:
 		if err := m.decode(note); err != nil {
-			r.errs = append(r.errs, err)
+			r.undecoded(s, err)
 			return nil
 		}
 		r.judgeNamespace(m)
@@ -238,6 +258,13 @@ func (r *run) judge(o object) error {
 	return nil
 }
 
+// undecoded tells that an object cannot be judged any further, unless the schemas have told why.
+func (r *run) undecoded(s *subject, err error) {
+	if r.validator == nil || s.verdict != finding.Fail {
+		r.errs = append(r.errs, err)
+	}
+}
+
 // judgeCustom looks at an object of a kind that is not known here.
 func (r *run) judgeCustom(m *manifest) {
 	r.lintObject(m)
@@ -247,7 +274,7 @@ func (r *run) judgeCustom(m *manifest) {
 	}
 	if ok {
 		r.note(m.subject, m.unknown(ruleCustom, at,
-			fmt.Sprintf("%s of %s holds what looks like a pod template", m.kind, m.stated()),
+			fmt.Sprintf("%s of %s holds what looks like a pod template", m.kind, stated(m.apiVersion)),
 			"its controller, not Kubernetes, makes pods of it, and may change them",
 			"check the pods that it makes: kubectl get pods -o yaml | kubernetes check -"))
 	}
@@ -298,7 +325,7 @@ func (r *run) judgePod(m *manifest) error {
 }
 
 func wrongVersion(o object, home string) finding.Finding {
-	reason := fmt.Sprintf("Kubernetes has no %s in %s", o.kind, o.stated())
+	reason := fmt.Sprintf("Kubernetes has no %s in %s", o.kind, stated(o.apiVersion))
 	fix := fmt.Sprintf("write apiVersion: %s, and check again", home)
 	if release := removedIn(o.apiVersion, o.kind); release != "" {
 		reason = fmt.Sprintf("Kubernetes %s and later do not serve %s", release, o.apiVersion)
@@ -309,7 +336,7 @@ func wrongVersion(o object, home string) finding.Finding {
 
 // skippedKind names a kind that nothing is held to, with its group where it is not the core group.
 func skippedKind(o object) string {
-	if g := group(o.apiVersion); g != "" && o.stated() == o.apiVersion {
+	if g := group(o.apiVersion); g != "" && stated(o.apiVersion) == o.apiVersion {
 		return shorten(o.kind + "." + g)
 	}
 	return shorten(o.kind)

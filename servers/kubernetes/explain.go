@@ -33,6 +33,10 @@ func catalog() []entry {
 	for _, r := range lintRules() {
 		all = append(all, entry{r.ID, r.Title, r.Severity, r.Kinds, r.Why, sentence(r.Fix), r.References})
 	}
+	for _, r := range schemaRules() {
+		r.Kinds = "all kinds"
+		all = append(all, r)
+	}
 	for _, r := range inputRules() {
 		why, how := r.why()
 		all = append(all, entry{ID: string(r), Title: r.title(), Severity: r.severity(), Kinds: "inputs", Why: why, Fix: how})
@@ -98,7 +102,13 @@ func rulesPage() string {
 			theme = of
 			fmt.Fprintf(&b, "\n## %s\n\n| rule | severity | about | what it demands, why, and how to mend it | references |\n| --- | --- | --- | --- | --- |\n", theme)
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | **%s.** %s %s | %s |\n", e.ID, e.Severity, e.Kinds, e.Title, e.Why, e.Fix, strings.Join(e.References, "; "))
+		fmt.Fprintf(&b, "| `%s` | %s | %s | **%s.** %s %s | %s |\n",
+			e.ID, e.Severity, e.Kinds, e.Title, cell(e.Why), cell(e.Fix), cell(strings.Join(e.References, "; ")))
 	}
 	return b.String()
+}
+
+// cell makes text fit for a cell of a table.
+func cell(s string) string {
+	return strings.NewReplacer("|", `\|`, "<", `\<`, "*", `\*`).Replace(s)
 }

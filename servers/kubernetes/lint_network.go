@@ -49,9 +49,8 @@ func serviceRules() []lintRule {
 		},
 		{
 			ID: "service/ssh-port", Title: "Services serve no SSH", Severity: finding.Medium, Kinds: "Service",
-			References: []string{"kube-linter ssh-port"},
-			Why:        "A shell by SSH goes around the API server: nobody sees who was there, and its keys are nobody's.",
-			Fix:        "remove the port, and use kubectl exec or kubectl debug",
+			Why: "A shell by SSH goes around the API server: nobody sees who was there, and its keys are nobody's.",
+			Fix: "remove the port, and use kubectl exec or kubectl debug",
 			Check: on(func(s *corev1.Service, r reporter) {
 				for i, p := range s.Spec.Ports {
 					if p.Protocol != corev1.ProtocolUDP && (p.Port == sshPort || p.TargetPort.IntVal == sshPort) {
@@ -74,9 +73,8 @@ func serviceRules() []lintRule {
 		},
 		{
 			ID: "service/target-port", Title: "Services send to ports that the pods name", Severity: finding.High, Kinds: "Service",
-			References: []string{"kube-linter invalid-target-ports"},
-			Why:        "A pod without a port of that name gets nothing of the Service.",
-			Fix:        "name one of the pods' ports, or give the number",
+			Why: "A pod without a port of that name gets nothing of the Service.",
+			Fix: "name one of the pods' ports, or give the number",
 			Check: on(func(s *corev1.Service, r reporter) {
 				if len(s.Spec.Selector) == 0 {
 					return

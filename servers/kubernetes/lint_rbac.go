@@ -204,9 +204,8 @@ func rbacRules() []lintRule {
 		},
 		{
 			ID: "rbac/subject", Title: "Bindings name service accounts that exist", Severity: finding.Medium, Kinds: kindBindings,
-			References: []string{"kube-linter non-existent-service-account"},
-			Why:        "Whoever later makes an account of that name gets the rights.",
-			Fix:        "correct the name or namespace, or remove the subject",
+			Why: "Whoever later makes an account of that name gets the rights.",
+			Fix: "correct the name or namespace, or remove the subject",
 			Check: eachBinding(func(_ rbacv1.RoleRef, subjects []rbacv1.Subject, r reporter) {
 				for i, s := range subjects {
 					if s.Kind == rbacv1.ServiceAccountKind && s.Name != "default" {

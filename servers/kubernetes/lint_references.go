@@ -98,17 +98,15 @@ func referenceRules() []lintRule {
 	return []lintRule{
 		{
 			ID: "references/config-map", Title: "Pods name ConfigMaps and keys that exist", Severity: finding.Medium, Kinds: kindPods,
-			References: []string{"kube-linter env-value-from"},
-			Why:        "A container whose ConfigMap or key does not exist does not start.",
-			Fix:        "correct the name or key, add the ConfigMap, or set optional: true",
-			Check:      needs("ConfigMap"),
+			Why:   "A container whose ConfigMap or key does not exist does not start.",
+			Fix:   "correct the name or key, add the ConfigMap, or set optional: true",
+			Check: needs("ConfigMap"),
 		},
 		{
 			ID: "references/secret", Title: "Pods name Secrets and keys that exist", Severity: finding.Medium, Kinds: kindPods,
-			References: []string{"kube-linter env-value-from"},
-			Why:        "A container whose Secret or key does not exist does not start.",
-			Fix:        "correct the name or key, add the Secret, or set optional: true",
-			Check:      needs("Secret"),
+			Why:   "A container whose Secret or key does not exist does not start.",
+			Fix:   "correct the name or key, add the Secret, or set optional: true",
+			Check: needs("Secret"),
 		},
 		{
 			ID: "references/service-account", Title: "Pods name service accounts that exist", Severity: finding.Medium, Kinds: kindPods,

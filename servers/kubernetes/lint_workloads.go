@@ -80,9 +80,8 @@ func workloadRules() []lintRule {
 		},
 		{
 			ID: "workload/restart-policy", Title: "Restart policies fit the kind", Severity: finding.High, Kinds: "workloads",
-			References: []string{"kube-linter restart-policy"},
-			Why:        "The API server refuses a Job that restarts always, and any other controller that does not.",
-			Fix:        "set restartPolicy to OnFailure or Never for a Job, and remove it elsewhere",
+			Why: "The API server refuses a Job that restarts always, and any other controller that does not.",
+			Fix: "set restartPolicy to OnFailure or Never for a Job, and remove it elsewhere",
 			Check: eachPod(func(w *workload, r reporter) {
 				policy := w.spec.RestartPolicy
 				always := policy == "" || policy == corev1.RestartPolicyAlways

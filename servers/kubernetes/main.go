@@ -5,23 +5,16 @@ package main
 import (
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpserver"
-	"github.com/bulkhead-mcp/bulkhead/servers/internal/rego"
 )
 
 func main() {
-	var policies rego.Options
+	var own options
 	mcpserver.Main(mcpserver.Program{
 		Name:    "kubernetes",
 		Title:   "Kubernetes policy",
 		Summary: "Checks Kubernetes manifests before they are deployed: Pod Security as the API server judges it, more than a hundred other rules, and the operator's own policies. Nothing is contacted or changed.",
-		Flags:   policies.Flag,
-		Tools: func(env mcpserver.Env) ([]mcpserver.Tool, error) {
-			p, err := policies.Load()
-			if err != nil {
-				return nil, err
-			}
-			return tools(env, p)
-		},
-		Check: func(mcpserver.Env) finding.Checker { return withPolicies(newChecker(), &policies) },
+		Flags:   own.flags,
+		Tools:   func(env mcpserver.Env) ([]mcpserver.Tool, error) { return tools(env, &own) },
+		Check:   func(mcpserver.Env) finding.Checker { return withPolicies(newChecker(), &own.policies) },
 	})
 }

@@ -209,8 +209,8 @@ func group(apiVersion string) string {
 }
 
 // stated returns the apiVersion for a message. What does not look like one may be the value of a broken Secret.
-func (o object) stated() string {
-	g, version, ok := strings.Cut(o.apiVersion, "/")
+func stated(apiVersion string) string {
+	g, version, ok := strings.Cut(apiVersion, "/")
 	if !ok {
 		g, version = "", g
 	}
@@ -221,7 +221,7 @@ func (o object) stated() string {
 	if !ok || number == "" || strings.Trim(number, "0123456789") != "" || strings.Trim(g, "abcdefghijklmnopqrstuvwxyz0123456789.-") != "" {
 		return "an unknown version"
 	}
-	return shorten(o.apiVersion)
+	return shorten(apiVersion)
 }
 
 // builtin returns the apiVersion that serves a workload kind, and "" for every other kind.

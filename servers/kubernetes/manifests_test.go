@@ -46,15 +46,16 @@ func podChecker(e *evaluator, level api.Level, version string) checker {
 	return checker{evaluator: e, pods: true, level: level, version: version, values: maxCheckValues, kept: maxKept}
 }
 
-// fullChecker has everything on.
-func fullChecker(e *evaluator) checker {
-	return checker{evaluator: e, pods: true, lint: lintRules(), ignores: true, values: maxCheckValues, kept: maxKept}
+// annotatedChecker has everything on, and lets annotations count.
+func annotatedChecker() checker {
+	c := fullChecker()
+	c.ignores = true
+	return c
 }
 
 // everything returns all that one input brings out, as one string: findings, names, errors.
-func everything(t testing.TB, e *evaluator, file string, data []byte) string {
+func everything(t testing.TB, c checker, file string, data []byte) string {
 	t.Helper()
-	c := fullChecker(e)
 	report, err := c.checkAll(context.Background(), []finding.Input{{Name: file, Data: data}})
 	text, fault := json.Marshal(report)
 	if fault != nil {
@@ -93,7 +94,7 @@ stringData:
 // TestSecretsStayIn damages a Secret at every place in every way that is likely to end up in an error, and
 // looks for its values in all that comes out.
 func TestSecretsStayIn(t *testing.T) {
-	e := evaluatorFor(t)
+	c := annotatedChecker()
 	damages := []string{
 		"", "\t", "*", "&x ", "\"", "'", "{", "[", "}", ",", ": ", ":", "\n", "\n---\n", "\n--- ", "!!int ", "!!binary ", "!!float ", "!!timestamp ", "? ", "- ",
 		"%", "|", "#", "\x00", "\xff", "<<: ", "\n<<: ", "\nitems: ", "\nkind: List\nitems: ", "{{", "@", "`", "0x", "\ndata: ", "\nmetadata: ", "\napiVersion: ",
@@ -101,7 +102,7 @@ func TestSecretsStayIn(t *testing.T) {
 	for at := range len(secretManifest) + 1 {
 		for _, damage := range damages {
 			manifest := secretManifest[:at] + damage + secretManifest[at:]
-			got := everything(t, e, "f.yaml", []byte(manifest))
+			got := everything(t, c, "f.yaml", []byte(manifest))
 			for _, secret := range []string{canary, canaryBase64} {
 				if strings.Contains(got, secret) {
 					t.Fatalf("offset %d, %q: %s\nin:\n%s", at, damage, got, manifest)
@@ -113,7 +114,7 @@ func TestSecretsStayIn(t *testing.T) {
 
 // TestSecretInPod: what a pod carries in clear stays in as well, when its field has the wrong type.
 func TestSecretInPod(t *testing.T) {
-	e := evaluatorFor(t)
+	c := annotatedChecker()
 	for _, spec := range []string{
 		`containers: [{name: c, env: [{name: P, value: %s}]}]`,
 		`containers: [{name: c, env: [{name: P, value: [%s]}]}]`,
@@ -132,7 +133,7 @@ func TestSecretInPod(t *testing.T) {
 	} {
 		for _, value := range []string{canary, `"` + canary + `"`, "271828182845904"} {
 			manifest := "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  " + fmt.Sprintf(spec, value) + "\n"
-			got := everything(t, e, "f.yaml", []byte(manifest))
+			got := everything(t, c, "f.yaml", []byte(manifest))
 			if strings.Contains(got, strings.Trim(value, `"`)) {
 				t.Errorf("%s\n%s", manifest, got)
 			}
@@ -388,17 +389,14 @@ func FuzzManifests(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
-	e, err := newEvaluator()
-	if err != nil {
-		f.Fatal(err)
-	}
+	c := annotatedChecker()
 	const most = 1 << 20
 	f.Fuzz(func(t *testing.T, data []byte) {
 		in := bytes.Join([][]byte{[]byte(secretManifest), data, []byte(secretManifest)}, []byte("\n---\n"))
 		if strings.Contains(string(data), canary) || strings.Contains(string(data), canaryBase64) {
 			return // then it may be a name
 		}
-		got := everything(t, e, "f.yaml", in)
+		got := everything(t, c, "f.yaml", in)
 		for _, secret := range []string{canary, canaryBase64} {
 			if strings.Contains(got, secret) {
 				t.Errorf("a Secret's value came out: %s", got)

@@ -55,11 +55,7 @@ func policyTool(t *testing.T, policies string, files map[string]string) mcpserve
 	if err := os.WriteFile(filepath.Join(dir, "p.rego"), []byte("package main\n\n"+policies), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p, err := rego.Load(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return toolNamed(t, mcpserver.Env{Workspace: workspaceOf(t, files)}, p, "evaluate_policy")
+	return toolNamed(t, mcpserver.Env{Workspace: workspaceOf(t, files)}, "evaluate_policy", "--policies", dir)
 }
 
 // evaluate calls the tool as a client would.
@@ -123,7 +119,7 @@ func TestEvaluatePolicy(t *testing.T) {
 			t.Errorf("%v: %v, want %s with %q", tc.args, err, tc.code, tc.text)
 		}
 	}
-	none := toolNamed(t, mcpserver.Env{}, nil, "evaluate_policy")
+	none := toolNamed(t, mcpserver.Env{}, "evaluate_policy")
 	if _, err := evaluate(t, none, map[string]any{"text": "a: b"}); !errors.Is(err, rego.ErrNone) {
 		t.Errorf("without policies: %v", err)
 	}

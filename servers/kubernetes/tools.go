@@ -8,22 +8,30 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"k8s.io/pod-security-admission/api"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/limit"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpserver"
-	"github.com/bulkhead-mcp/bulkhead/servers/internal/rego"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/workspace"
 )
 
-func tools(env mcpserver.Env, policies *rego.Policies) ([]mcpserver.Tool, error) {
+func tools(env mcpserver.Env, own *options) ([]mcpserver.Tool, error) {
+	policies, err := own.policies.Load()
+	if err != nil {
+		return nil, err
+	}
 	e, err := newEvaluator()
 	if err != nil {
 		return nil, err
 	}
-	s := server{evaluator: e, workspace: env.Workspace, turn: make(chan struct{}, 1)}
+	custom, err := readCustomKinds(own.schemas)
+	if err != nil {
+		return nil, fmt.Errorf("--schemas %s: %w", own.schemas, err)
+	}
+	s := server{evaluator: e, schemas: sync.OnceValues(loadSchemas), custom: custom, workspace: env.Workspace, turn: make(chan struct{}, 1)}
 	return []mcpserver.Tool{
 		mcpserver.Typed(mcpserver.Definition{
 			Name:  "check_pod_security",
@@ -33,6 +41,7 @@ func tools(env mcpserver.Env, policies *rego.Policies) ([]mcpserver.Tool, error)
 				"Pass exactly one of text and path. Each finding names object, container, field, line and what would satisfy the standard; " +
 				"verdict unknown means that the manifest does not say enough, and why.",
 		}, s.checkPodSecurity),
+		mcpserver.Typed(validateDefinition(), s.validateManifests),
 		mcpserver.Typed(mcpserver.Definition{
 			Name:  "lint_manifests",
 			Title: "Lint manifests",
@@ -52,8 +61,10 @@ func tools(env mcpserver.Env, policies *rego.Policies) ([]mcpserver.Tool, error)
 
 type server struct {
 	evaluator *evaluator
-	workspace *workspace.Root // nil without --workspace
-	turn      chan struct{}   // holds one while a check runs: two at once need twice the memory
+	schemas   func() (*schemas, error) // read when they are first needed
+	custom    customKinds              // that the operator mounted
+	workspace *workspace.Root          // nil without --workspace
+	turn      chan struct{}            // holds one while a check runs: two at once need twice the memory
 }
 
 type checkPodSecurityIn struct {

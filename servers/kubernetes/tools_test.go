@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,7 +18,6 @@ import (
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpserver"
-	"github.com/bulkhead-mcp/bulkhead/servers/internal/rego"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/workspace"
 )
 
@@ -48,13 +48,19 @@ func workspaceOf(t testing.TB, files map[string]string) *workspace.Root {
 // toolFor returns the tool over a workspace of these files, or over none.
 func toolFor(t testing.TB, files map[string]string) mcpserver.Tool {
 	t.Helper()
-	return toolNamed(t, mcpserver.Env{Workspace: workspaceOf(t, files)}, nil, "check_pod_security")
+	return toolNamed(t, mcpserver.Env{Workspace: workspaceOf(t, files)}, "check_pod_security")
 }
 
-// toolNamed returns one tool of the server.
-func toolNamed(t testing.TB, env mcpserver.Env, policies *rego.Policies, name string) mcpserver.Tool {
+// toolNamed returns one tool of the server, as started with these flags.
+func toolNamed(t testing.TB, env mcpserver.Env, name string, args ...string) mcpserver.Tool {
 	t.Helper()
-	all, err := tools(env, policies)
+	var own options
+	set := flag.NewFlagSet("", flag.ContinueOnError)
+	own.flags(set)
+	if err := set.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	all, err := tools(env, &own)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -160,7 +160,7 @@ func (c *bodyContent) dynamic(b *hclsyntax.Block, out *blocks) {
 		return
 	}
 	for it := over.value.ElementIterator(); it.Next(); {
-		if !c.scope.check.budget.step(dynamicSteps) {
+		if !c.scope.check.budget.iterate(dynamicSize) {
 			out.unknown = c.scope.check.budget.spent
 			return
 		}

@@ -42,6 +42,7 @@ type instance struct {
 	children   map[string]*expansion[*instance]
 	expansions map[string]*expansion[*Resource]
 	referred   map[reference]cty.Value
+	same       map[*expression]cty.Value // of what refers to neither each nor count
 }
 
 // memo is a value that is evaluated once.
@@ -78,6 +79,7 @@ func (c *check) instance(m *module, parent *scope, call *block, address string) 
 	i := &instance{
 		check: c, module: m, parent: parent, call: call, address: address,
 		values: map[string]*memo{}, children: map[string]*expansion[*instance]{}, expansions: map[string]*expansion[*Resource]{}, referred: map[reference]cty.Value{},
+		same: map[*expression]cty.Value{},
 	}
 	if parent != nil {
 		i.depth = parent.depth + 1
@@ -94,6 +96,19 @@ func (s *scope) evaluate(e *expression) cty.Value {
 	if e.literal != nil {
 		return *e.literal
 	}
+	if repeated := s.key != cty.NilVal || s.index != cty.NilVal; !repeated || e.varies || len(s.iterators) > 0 {
+		return s.evaluateHere(e)
+	}
+	// It is the same for all instances of the block.
+	v, ok := s.same[e]
+	if !ok {
+		v = s.evaluateHere(e)
+		s.same[e] = v
+	}
+	return v
+}
+
+func (s *scope) evaluateHere(e *expression) cty.Value {
 	c := s.check
 	if c.depth >= maxReferenceDepth {
 		return unknown("references that lead to references without end")
@@ -109,7 +124,9 @@ func (s *scope) evaluate(e *expression) cty.Value {
 	if c.budget.spent != "" {
 		v = unknown(c.budget.spent)
 	}
-	if measure(v, maxValueNodes, maxValueBytes).tooLarge {
+	taken := measure(v, maxValueNodes, maxValueBytes)
+	if !c.budget.step(taken.nodes/stepNodes) || taken.tooLarge {
+		c.problems.add(&configError{place: place(e.source), text: fmt.Sprintf("too large: a value of more than %d values or %d bytes", maxValueNodes, maxValueBytes)})
 		v = unknown("a value that is too large")
 	}
 	v = tidy(v, e, variables)
@@ -521,6 +538,7 @@ func (s *scope) repeat(b *block, what string) (reps []repetition, e expansion[st
 	case each != nil:
 		return s.repeatEach(s.evaluate(s.module.compiled(s.check.budget, each)), each.Expr.Range(), left, what)
 	case left < 1:
+		s.check.problems.add(&configError{text: fmt.Sprintf("too large: more than %d instances of resources and modules; check a smaller folder", maxInstances)})
 		e.unknown = tooMany
 		return nil, e
 	}
@@ -771,9 +789,14 @@ func (c *check) attributeOf(r *Resource, name string) cty.Value {
 // whole is a resource as seen from elsewhere where it cannot be told what of it is asked for: what is set, and
 // whatever is asked for anywhere, unknown.
 func (c *check) whole(r *Resource) cty.Value {
-	values := map[string]cty.Value{}
-	for _, name := range c.names() {
-		values[name] = cty.DynamicVal.Mark(origin{resource: r, name: r.Address + "." + name})
+	names := c.names()
+	if !c.budget.step(wholeSteps * len(names)) {
+		return unknown(c.budget.spent)
+	}
+	values := make(map[string]cty.Value, len(names))
+	shared := cty.DynamicVal.Mark(origin{resource: r, name: r.Address})
+	for _, name := range names {
+		values[name] = shared
 	}
 	for _, name := range r.Names() {
 		values[name] = c.attributeOf(r, name)
@@ -793,7 +816,7 @@ func (c *check) names() []string {
 				var traversal hcl.Traversal
 				switch n := n.(type) {
 				case *hclsyntax.ScopeTraversalExpr:
-					traversal = n.Traversal[1:]
+					traversal = c.modules[dir].beyond(n.Traversal)
 				case *hclsyntax.RelativeTraversalExpr:
 					traversal = n.Traversal
 				}
@@ -808,6 +831,20 @@ func (c *check) names() []string {
 	}
 	c.accessed = sortedKeys(seen)
 	return c.accessed
+}
+
+// beyond is the part of a traversal that may ask something of a whole resource, which got there as a value.
+func (m *module) beyond(t hcl.Traversal) hcl.Traversal {
+	named := 1 // of an element in a for expression or a dynamic block
+	switch root := t.RootName(); {
+	case root == "var" || root == "local" || root == "each":
+		named = 2
+	case root == "module":
+		named = 3
+	case root == "data" || m.types[root]:
+		named = len(t) // what is asked of it is known from the reference
+	}
+	return t[min(named, len(t)):]
 }
 
 // bodies are the bodies of all blocks of a module.

@@ -15,6 +15,7 @@ type expression struct {
 	source     hcl.Range
 	references []reference
 	calls      bool       // whether it calls functions
+	varies     bool       // whether it refers to each or count
 	constant   bool       // whether its value is the same wherever it is evaluated
 	literal    *cty.Value // that value, once it is known
 	document   bool       // it hands on a JSON text whole: a call of jsonencode, or a plain reference
@@ -34,6 +35,7 @@ type reference struct {
 func (b *budget) compile(syntax hclsyntax.Expression) *expression {
 	c := compiler{budget: b, out: &expression{source: syntax.Range(), document: handsOn(syntax)}}
 	c.out.syntax = c.bind(syntax)
+	c.out.varies = slices.ContainsFunc(c.out.references, func(r reference) bool { return r.root == "each" || r.root == "count" || r.root == "self" })
 	c.out.constant = len(c.out.references) == 0 && !c.out.calls
 	return c.out
 }
@@ -92,16 +94,16 @@ func parseReference(t hcl.Traversal) reference {
 // budget is what one check may take of time and memory. When it is used up, what is still evaluated becomes
 // unknown at once, and the check says so.
 type budget struct {
-	steps, templateBytes, instances int
-	fileBytes                       int
-	spent                           string // what was used up first; "" while there is enough
+	steps, iterations, templateBytes, instances, fileBytes int
+
+	spent string // what was used up first; "" while there is enough
 
 	expired func() error // says whether nobody waits any more; may be nil
 	asked   int          // steps until it is asked again
 }
 
 func newBudget() *budget {
-	return &budget{steps: maxSteps, templateBytes: maxTemplateBytes, instances: maxInstances, fileBytes: maxFileTotal}
+	return &budget{steps: maxSteps, iterations: maxIterations, templateBytes: maxTemplateBytes, instances: maxInstances, fileBytes: maxFileTotal}
 }
 
 // step takes n steps and says whether they could be taken.
@@ -117,6 +119,15 @@ func (b *budget) step(n int) bool {
 		}
 	}
 	return b.spent == ""
+}
+
+// iterate takes n elements of what is made of many, and says whether they could be taken.
+func (b *budget) iterate(n int) bool {
+	b.iterations -= n
+	if b.iterations < 0 && b.spent == "" {
+		b.spent = "its for expressions and dynamic blocks make too many elements"
+	}
+	return b.step(n)
 }
 
 func (b *budget) template(n int) bool {
@@ -256,7 +267,7 @@ type iteration struct {
 }
 
 func (e iteration) Value(ctx *hcl.EvalContext) (cty.Value, hcl.Diagnostics) {
-	if !e.budget.step(1) {
+	if !e.budget.iterate(1) {
 		return e.spent, nil
 	}
 	return e.Expression.Value(ctx)

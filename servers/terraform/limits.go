@@ -11,7 +11,7 @@ const (
 	maxProblems    = 100      // problems of one check that are reported
 	maxProblemText = 500      // bytes of one
 	maxPathLength  = 1024     // bytes of a path that a configuration names
-	maxAttributes  = 200_000  // attribute names of a configuration, for resources that are referred to as a whole
+	maxAttributes  = 10_000   // attribute names of a configuration, for resources that are referred to as a whole
 	maxExponent    = 1 << 14  // binary digits of a number in a configuration
 	maxCallDepth   = 32       // modules in modules
 	maxFileContent = 1 << 20  // bytes that file() and its like read at once
@@ -22,12 +22,14 @@ const (
 const (
 	maxInstances      = 50_000    // instances of resources and modules
 	maxReferenceDepth = 500       // references that lead to references
-	maxSteps          = 5_000_000 // elements that for expressions pass through, and function calls
+	maxSteps          = 5_000_000 // expressions that are evaluated, and calls of functions
+	maxIterations     = 500_000   // elements that for expressions and dynamic blocks make
 	stepsBetweenLooks = 1000      // steps between two looks at the clock
-	dynamicSteps      = 10        // steps that a block counts for which a dynamic block makes
-	stepNodes         = 100       // values that are compared or passed to a function in one step
+	wholeSteps        = 10        // steps that an attribute of a resource counts for that is referred to as a whole
+	dynamicSize       = 5         // elements that a block counts for which a dynamic block makes
+	stepNodes         = 20        // values that are compared or passed to a function in one step
 	maxTemplateBytes  = 256 << 20 // bytes that templates put together
-	maxValueNodes     = 400_000   // values in one value
+	maxValueNodes     = 200_000   // values in one value
 	maxValueBytes     = 16 << 20  // bytes of the strings in one value
 	maxFunctionNodes  = 200_000   // values in the arguments of one call
 	maxFunctionBytes  = 8 << 20   // bytes of the strings in the arguments of one call, and of what it returns

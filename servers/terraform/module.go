@@ -31,6 +31,7 @@ type module struct {
 	locals    map[string]*hclsyntax.Attribute
 	outputs   map[string]*block
 	resources map[string]*block // by type.name, and data.type.name
+	types     map[string]bool   // of the managed resources
 	calls     map[string]*block
 	providers []*block
 	settings  []*block
@@ -138,7 +139,7 @@ func (l *loader) load(dir string) (*module, error) {
 	}
 	m := &module{
 		dir: dir, variables: map[string]*variable{}, locals: map[string]*hclsyntax.Attribute{}, outputs: map[string]*block{},
-		resources: map[string]*block{}, calls: map[string]*block{}, expressions: map[*hclsyntax.Attribute]*expression{},
+		resources: map[string]*block{}, types: map[string]bool{}, calls: map[string]*block{}, expressions: map[*hclsyntax.Attribute]*expression{},
 		children: map[string]*module{}, missing: map[string]string{},
 	}
 	l.modules[dir] = m
@@ -251,6 +252,7 @@ func (l *loader) declare(m *module, b *hclsyntax.Block, override bool) {
 			l.problems.add(&configError{place: place(b.TypeRange), text: clip(made.String()) + " is declared twice; first at " + place(before.source).String()})
 		default:
 			into[key] = made
+			m.types[made.kind] = made.mode == Managed || m.types[made.kind]
 		}
 	}
 }

@@ -432,3 +432,16 @@ func ofType(resourceType string, want, otherwise demand) demand {
 		return otherwise(r)
 	}
 }
+
+// anyName demands something of an attribute that has had several names: of the one that is set, or else of the
+// newest, which comes first.
+func anyName(want func(path string) demand, names ...string) demand {
+	return func(r *Resource) Result {
+		for _, name := range names {
+			if !r.Attr(name).Null() {
+				return want(name)(r)
+			}
+		}
+		return want(names[0])(r)
+	}
+}

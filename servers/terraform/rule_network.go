@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -128,16 +129,16 @@ func everyAddress(sources []Value) Result {
 
 // cannotBe says of a text that is not known whole whether what is known of its beginning excludes some texts.
 func (v Value) cannotBe(texts ...string) bool {
+	known := v.beginning()
+	return known != "" && !slices.ContainsFunc(texts, func(text string) bool { return strings.HasPrefix(text, known) })
+}
+
+// beginning is what is known of the beginning of a text that is not known whole.
+func (v Value) beginning() string {
 	if v.value == cty.NilVal || v.value.IsKnown() || v.value.Type() != cty.String {
-		return false
+		return ""
 	}
-	prefix := v.value.Range().StringPrefix()
-	for _, text := range texts {
-		if strings.HasPrefix(text, prefix) {
-			return false
-		}
-	}
-	return true
+	return v.value.Range().StringPrefix()
 }
 
 // portWithin says whether a port number lies between two attributes. What is null is no bound.

@@ -6,5 +6,7 @@ import "slices"
 func rules() []Rule {
 	return slices.Concat(
 		awsStorage(), awsNetwork(), awsCompute(), awsDatabases(), awsIdentity(), awsLogging(), awsContainers(),
+		googleStorage(), googleCompute(), googleIdentity(),
+		azureStorage(), azureCompute(), azureIdentity(),
 	)
 }

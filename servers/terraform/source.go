@@ -99,34 +99,40 @@ func tooDeep(name string, data []byte) *configError {
 }
 
 func tooDeepTokens(tokens hclsyntax.Tokens) *configError {
-	open := []int{0} // operators so far, of each bracket that is open
+	type bracket struct {
+		operators int  // so far, of the expression that it holds
+		lines     bool // whether an expression in it ends with the line
+	}
+	open := []bracket{{lines: true}}
 	depth := 0
 	for i, token := range tokens {
 		top := len(open) - 1
 		switch token.Type {
 		case hclsyntax.TokenOParen, hclsyntax.TokenOBrack, hclsyntax.TokenOBrace, hclsyntax.TokenTemplateInterp,
 			hclsyntax.TokenOQuote, hclsyntax.TokenOHeredoc:
-			open = append(open, 0)
+			open = append(open, bracket{lines: token.Type == hclsyntax.TokenOBrace})
 			depth++
 		case hclsyntax.TokenCParen, hclsyntax.TokenCBrack, hclsyntax.TokenCBrace, hclsyntax.TokenTemplateSeqEnd,
 			hclsyntax.TokenCQuote, hclsyntax.TokenCHeredoc:
 			if top > 0 {
-				depth -= open[top] + 1
+				depth -= open[top].operators + 1
 				open = open[:top]
 			}
 		case hclsyntax.TokenNewline, hclsyntax.TokenComma:
-			depth -= open[top]
-			open[top] = 0
+			if token.Type == hclsyntax.TokenComma || open[top].lines {
+				depth -= open[top].operators
+				open[top].operators = 0
+			}
 		case hclsyntax.TokenTemplateControl:
 			// if and for nest until their end, wherever that is; the sequence is a bracket like others.
 			nests := nesting(tokens[i:])
-			open[top] += nests
-			open = append(open, 0)
+			open[top].operators += nests
+			open = append(open, bracket{})
 			depth += nests + 1
 		case hclsyntax.TokenIdent, hclsyntax.TokenNumberLit, hclsyntax.TokenQuotedLit, hclsyntax.TokenStringLit,
 			hclsyntax.TokenDot, hclsyntax.TokenComment, hclsyntax.TokenEOF:
 		default:
-			open[top]++
+			open[top].operators++
 			depth++
 		}
 		if depth > maxNesting {

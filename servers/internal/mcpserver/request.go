@@ -362,6 +362,9 @@ func (p *pipeline) runTool(ctx context.Context, r *request) toolResult {
 func (p *pipeline) call(ctx context.Context, r *request, held *slot, args json.RawMessage) (Result, error) {
 	ctx, cancel := context.WithTimeout(WithPrincipal(ctx, r.principal), r.tool.timeout())
 	defer cancel()
+	if r.tool.Server != "" { // a request to another server ends with its context
+		return r.tool.Call(ctx, args)
+	}
 	type ending struct {
 		result Result
 		err    error
