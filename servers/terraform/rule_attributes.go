@@ -157,7 +157,7 @@ func holdsAll(path string, wanted ...string) demand {
 		v := r.Attr(path)
 		var missing []string
 		for _, want := range wanted {
-			if anyElement(v, func(text string) bool { return strings.EqualFold(text, want) }).Verdict == finding.Pass {
+			if anyElement(v, func(text string) bool { return strings.EqualFold(text, want) }).Verdict != finding.Fail {
 				missing = append(missing, want)
 			}
 		}
