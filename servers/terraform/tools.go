@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
@@ -196,6 +197,11 @@ func (l *loader) judge(ctx context.Context, dir string, arguments map[string]str
 	}
 	if len(roots) == 0 && len(l.problems.all) == 0 {
 		return nil, &noModuleError{dir}
+	}
+	for _, name := range sortedKeys(arguments) {
+		if !slices.ContainsFunc(roots, func(root string) bool { return l.modules[root] != nil && l.modules[root].variables[name] != nil }) {
+			l.problems.add(&configError{text: fmt.Sprintf("a value is given for var.%s, which no root module declares", clip(name))})
+		}
 	}
 	for _, root := range roots {
 		if err := l.checkRoot(ctx, root, arguments, book, r); err != nil {
