@@ -64,10 +64,10 @@ func isSet(path string) demand {
 func isUnset(path string) demand {
 	return func(r *Resource) Result {
 		v := r.Attr(path)
-		switch set := isSet(path)(r); {
-		case set.Verdict == finding.Unknown:
+		switch set := isSet(path)(r); set.Verdict {
+		case finding.Unknown:
 			return set
-		case set.Verdict == finding.Fail:
+		case finding.Fail:
 			return pass()
 		default:
 			return v.fails("%s is set", v.path)
