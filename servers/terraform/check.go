@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/rego"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/version"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/workspace"
 )
@@ -22,9 +23,9 @@ type checker struct {
 	arguments map[string]string
 }
 
-func newChecker() finding.Checker {
+func newChecker(policies *rego.Options) finding.Checker {
 	c := &checker{book: newRuleBook(rules()), arguments: map[string]string{}}
-	return finding.Checker{
+	return withPolicies(finding.Checker{
 		Tool:    "terraform",
 		Version: version.String(),
 		Rules:   allRules(),
@@ -45,7 +46,7 @@ func newChecker() finding.Checker {
 				return nil
 			})
 		},
-	}
+	}, c, policies)
 }
 
 // allRules are the rules as the check subcommand's forms have them.
@@ -141,6 +142,19 @@ func (c *checker) judgePlans(ctx context.Context) (findings []finding.Finding, n
 }
 
 func (c *checker) judgePlan(ctx context.Context, name string) ([]finding.Finding, error) {
+	data, err := readPlan(name)
+	if err != nil {
+		return nil, err
+	}
+	r := &report{passes: true}
+	if _, err := judgePlan(ctx, name, data, c.book, r); err != nil {
+		return nil, err
+	}
+	return r.findings, nil
+}
+
+// readPlan reads a plan that --plan names.
+func readPlan(name string) ([]byte, error) {
 	target, err := filepath.EvalSymlinks(name)
 	if err != nil {
 		return nil, err
@@ -151,12 +165,5 @@ func (c *checker) judgePlan(ctx context.Context, name string) ([]finding.Finding
 	}
 	defer func() { _ = root.Close() }()
 	file, err := root.ReadFile(filepath.Base(target), maxCheckPlan)
-	if err != nil {
-		return nil, err
-	}
-	r := &report{passes: true}
-	if _, err := judgePlan(ctx, name, file.Data, c.book, r); err != nil {
-		return nil, err
-	}
-	return r.findings, nil
+	return file.Data, err
 }

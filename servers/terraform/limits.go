@@ -67,3 +67,10 @@ const (
 	maxPolicyDepth = 8 // policies that are put together from policies
 	minSecret      = 8 // bytes of a text that may be a secret
 )
+
+// What policies of the operator judge.
+const (
+	maxPolicyValues = 500_000 // values of a document
+	minCopied       = 8       // bytes of a sensitive text that is hidden wherever it is a part of another text
+	maxCopied       = 10_000  // such texts
+)

@@ -5,14 +5,23 @@ package main
 import (
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpserver"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/rego"
 )
 
 func main() {
+	var policies rego.Options
 	mcpserver.Main(mcpserver.Program{
 		Name:    "terraform",
 		Title:   "Terraform policy",
-		Summary: "Checks Terraform configurations and plans against rules, without providers, state or network. Nothing is applied, contacted or changed.",
-		Tools:   tools,
-		Check:   func(mcpserver.Env) finding.Checker { return newChecker() },
+		Summary: "Checks Terraform configurations and plans against rules and the operator's own policies, without providers, state or network. Nothing is applied, contacted or changed.",
+		Flags:   policies.Flag,
+		Tools: func(env mcpserver.Env) ([]mcpserver.Tool, error) {
+			p, err := policies.Load()
+			if err != nil {
+				return nil, err
+			}
+			return tools(env, p)
+		},
+		Check: func(mcpserver.Env) finding.Checker { return newChecker(&policies) },
 	})
 }

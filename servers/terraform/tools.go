@@ -10,10 +10,11 @@ import (
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpserver"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/rego"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/workspace"
 )
 
-func tools(env mcpserver.Env) ([]mcpserver.Tool, error) {
+func tools(env mcpserver.Env, policies *rego.Policies) ([]mcpserver.Tool, error) {
 	s := server{book: newRuleBook(rules()), workspace: env.Workspace, turn: make(chan struct{}, 1)}
 	return []mcpserver.Tool{
 		mcpserver.Typed(mcpserver.Definition{
@@ -41,6 +42,7 @@ func tools(env mcpserver.Env) ([]mcpserver.Tool, error) {
 			Description: "Says what a rule of check_config and check_plan demands, why, how to mend it, and which CIS recommendation and which checkov and trivy rules it is known by. " +
 				"Without an id it lists the rules.",
 		}, s.explainCheck),
+		evaluatePolicyTool(s, policies),
 	}, nil
 }
 

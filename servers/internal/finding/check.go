@@ -233,6 +233,12 @@ func (c Checker) read(path string, stdin io.Reader) ([]Input, error) {
 		}
 		return []Input{{Name: "stdin", Data: data}}, nil
 	}
+	return c.Inputs(path)
+}
+
+// Inputs returns what is at a path of the command line: the file, or what in the folder matches. Both results may
+// be set: what could be read is checked even so.
+func (c Checker) Inputs(path string) ([]Input, error) {
 	// The operator's own path may be absolute, contain .. and lead through links; what is below it may not.
 	target, err := filepath.EvalSymlinks(path)
 	if err != nil {
