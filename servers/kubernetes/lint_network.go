@@ -307,6 +307,18 @@ func routeOf(g *networkingv1.Ingress, namespace, host, path string) route {
 }
 
 func networkRules() []lintRule {
+	// open reports a rule of a policy that is for every peer and port.
+	open := func(at fieldPath, field string, peers []networkingv1.NetworkPolicyPeer, ports []networkingv1.NetworkPolicyPort, r reporter) {
+		if len(ports) > 0 {
+			return
+		}
+		if len(peers) == 0 {
+			r.fail(at, "the policy is open %s every peer, at every port", field)
+		}
+		if i := slices.IndexFunc(peers, openBlock); i >= 0 {
+			r.fail(at.below(field, i, "ipBlock", "cidr"), "the policy is open %s every address, at every port", field)
+		}
+	}
 	return []lintRule{
 		{
 			ID: "network/isolated", Title: "Network policies are for every pod", Severity: finding.Low, Kinds: kindPods,
@@ -392,13 +404,7 @@ func networkRules() []lintRule {
 			Fix:        "name the peers in from, and the ports",
 			Check: on(func(p *networkingv1.NetworkPolicy, r reporter) {
 				for i, rule := range p.Spec.Ingress {
-					at := fieldPath{"spec", "ingress", i}
-					if len(rule.From) == 0 && len(rule.Ports) == 0 {
-						r.fail(at, "the policy lets in everyone, at every port")
-					}
-					if j := slices.IndexFunc(rule.From, openBlock); j >= 0 && len(rule.Ports) == 0 {
-						r.fail(at.below("from", j, "ipBlock", "cidr"), "the policy lets in every address, at every port")
-					}
+					open(fieldPath{"spec", "ingress", i}, "from", rule.From, rule.Ports, r)
 				}
 			}),
 		},
@@ -409,13 +415,7 @@ func networkRules() []lintRule {
 			Fix:        "name the peers in to, and the ports",
 			Check: on(func(p *networkingv1.NetworkPolicy, r reporter) {
 				for i, rule := range p.Spec.Egress {
-					at := fieldPath{"spec", "egress", i}
-					if len(rule.To) == 0 && len(rule.Ports) == 0 {
-						r.fail(at, "the policy lets out to everywhere, at every port")
-					}
-					if j := slices.IndexFunc(rule.To, openBlock); j >= 0 && len(rule.Ports) == 0 {
-						r.fail(at.below("to", j, "ipBlock", "cidr"), "the policy lets out to every address, at every port")
-					}
+					open(fieldPath{"spec", "egress", i}, "to", rule.To, rule.Ports, r)
 				}
 			}),
 		},

@@ -312,7 +312,7 @@ func availabilityRules() []lintRule {
 			ID: "availability/budget-selects", Title: "Disruption budgets select pods", Severity: finding.Medium, Kinds: "PodDisruptionBudget",
 			Why: "A budget that selects nothing guards nothing.",
 			Fix: "select labels that the pods have",
-			Check: onBudget(func(b *policyv1.PodDisruptionBudget, s labels.Selector, r reporter) {
+			Check: onBudget(func(_ *policyv1.PodDisruptionBudget, s labels.Selector, r reporter) {
 				namespace := r.m.namespace
 				r.later(fieldPath{"spec", "selector"}, func(known *inventory) answer { return known.selectsNothing(namespace, s) })
 			}),
@@ -350,7 +350,7 @@ func availabilityRules() []lintRule {
 			ID: "availability/one-budget", Title: "Pods have one disruption budget", Severity: finding.Medium, Kinds: "pods",
 			Why: "A pod with two budgets cannot be evicted at all.",
 			Fix: "select disjoint pods, or join the budgets",
-			Check: eachPod(func(w *workload, r reporter) {
+			Check: eachPod(func(_ *workload, r reporter) {
 				s := r.m.subject
 				r.later(fieldPath{"metadata", "labels"}, func(known *inventory) answer {
 					if p := known.podsOf(s); p != nil && len(p.budgets) > 1 {
