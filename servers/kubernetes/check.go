@@ -81,6 +81,7 @@ type run struct {
 	*checker
 	pods       bool                  // whether a rule about them is selected
 	lint       []lintRule            // that are selected
+	rules      map[string]bool       // all that there are, where annotations count
 	validator  *manifestValidator    // nil where no rule about schemas is selected
 	namespaces map[string]api.Policy // of the Namespaces in the inputs with labels that count
 	subjects   []*subject
@@ -103,6 +104,12 @@ func (c *checker) start(inputs []finding.Input) (*run, error) {
 	for _, rule := range c.lint {
 		if c.selection.has(rule.ID, rule.Severity) {
 			r.lint = append(r.lint, rule)
+		}
+	}
+	if c.ignores {
+		r.rules = map[string]bool{}
+		for _, e := range catalog() {
+			r.rules[e.ID] = true
 		}
 	}
 	if r.pods && c.level == "" {
@@ -203,7 +210,7 @@ func (r *run) judge(o object) error {
 	r.subjects = append(r.subjects, s)
 	note := func(f finding.Finding) { r.note(s, f) }
 	if r.ignores {
-		s.set = o.ignored(note)
+		s.set = o.ignored(r.rules, note)
 	}
 	if r.validator != nil {
 		s.judged = true

@@ -86,13 +86,8 @@ func serviceRules() []lintRule {
 					}
 					name := p.TargetPort.StrVal
 					r.later(fieldPath{"spec", "ports", i, "targetPort"}, func(known *inventory) answer {
-						found, _ := known.selected(namespace, chosen)
-						for _, n := range found {
-							if slices.Contains(known.pods[n].ports, name) {
-								return answer{}
-							}
-						}
-						if len(found) == 0 {
+						ports, whole := known.portsOf(namespace, chosen)
+						if !whole || ports == nil || ports[name] {
 							return answer{}
 						}
 						return failed("none of the selected pods has a port %s", value(name))
@@ -148,10 +143,16 @@ func ingressRules() []lintRule {
 					r.fail(fieldPath{"spec"}, "the Ingress has no TLS")
 					return
 				}
+				certified := map[string]bool{}
+				for _, t := range g.Spec.TLS {
+					certified["*"] = certified["*"] || len(t.Hosts) == 0
+					for _, host := range t.Hosts {
+						certified[host] = true
+					}
+				}
 				for i, rule := range g.Spec.Rules {
-					if rule.Host != "" && !slices.ContainsFunc(g.Spec.TLS, func(t networkingv1.IngressTLS) bool {
-						return len(t.Hosts) == 0 || slices.ContainsFunc(t.Hosts, func(h string) bool { return covers(h, rule.Host) })
-					}) {
+					_, domain, _ := strings.Cut(rule.Host, ".")
+					if rule.Host != "" && !certified["*"] && !certified[rule.Host] && !certified["*."+domain] {
 						r.fail(fieldPath{"spec", "rules", i, "host"}, "no TLS is for the host %s", value(rule.Host))
 					}
 				}
@@ -192,7 +193,7 @@ func ingressRules() []lintRule {
 			Check: on(func(g *networkingv1.Ingress, r reporter) {
 				for key := range g.Annotations {
 					if name, ok := strings.CutPrefix(key, "nginx.ingress.kubernetes.io/"); ok && strings.HasSuffix(name, "-snippet") {
-						r.fail(fieldPath{"metadata", "annotations", key}, "the annotation %s is configuration of the proxy", key)
+						r.fail(fieldPath{"metadata", "annotations", key}, "the annotation %s is configuration of the proxy", value(key))
 					}
 				}
 			}),
@@ -238,15 +239,16 @@ func ingressRules() []lintRule {
 							return a
 						}
 						own, ok := known.closest("Service", namespace, name)
-						if !ok || slices.ContainsFunc(known.ports[own], func(p servicePort) bool {
-							return port.Name != "" && p.name == port.Name || port.Number != 0 && p.number == port.Number
-						}) || port == (networkingv1.ServiceBackendPort{}) {
+						switch {
+						case !ok, known.ports[own][servicePort{port.Name, port.Number}]:
+							return answer{}
+						case port.Name != "":
+							return failed("the Service %s has no port %s", value(name), value(port.Name))
+						case port.Number != 0:
+							return failed("the Service %s has no port %d", value(name), port.Number)
+						default:
 							return answer{}
 						}
-						if port.Name != "" {
-							return failed("the Service %s has no port %s", value(name), value(port.Name))
-						}
-						return failed("the Service %s has no port %d", value(name), port.Number)
 					})
 				}
 				if b := g.Spec.DefaultBackend; b != nil {
@@ -274,16 +276,6 @@ func behindController(g *networkingv1.Ingress) bool {
 		}
 	}
 	return true
-}
-
-// covers says whether a certificate for a name, which may be a wildcard, is for a host.
-func covers(name, host string) bool {
-	if name == host {
-		return true
-	}
-	domain, wildcard := strings.CutPrefix(name, "*")
-	_, rest, ok := strings.Cut(host, ".")
-	return wildcard && ok && "."+rest == domain
 }
 
 // sharesPaths says whether the Ingress is to share the paths of another.

@@ -390,7 +390,7 @@ func availabilityRules() []lintRule {
 				target := ref{s.target.Kind, namespace, s.target.Name}
 				r.later(fieldPath{"spec", "scaleTargetRef"}, func(known *inventory) answer {
 					if all := known.scaled[target]; len(all) > 1 && all[0] != own {
-						return failed("%s scales the %s already", all[0].name, target.kind)
+						return failed("%s scales the same already", all[0].name)
 					}
 					if known.counted[target] {
 						return failed("the %s %s sets replicas itself", target.kind, value(target.name))
@@ -416,7 +416,7 @@ func availabilityRules() []lintRule {
 						if p == nil || p.requests[name] || known.limits[namespace]["requests."+name] {
 							return answer{}
 						}
-						return failed("it scales by a share of %s, which not every container of %s requests", name, known.first[own].name)
+						return failed("it scales by a share of %s, which not every container of %s requests", value(name), known.first[own].name)
 					})
 				}
 			}),
