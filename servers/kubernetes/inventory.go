@@ -382,7 +382,8 @@ func (i *inventory) decide() {
 	for _, b := range i.budgets {
 		found, whole := i.selected(b.namespace, b)
 		for _, n := range found {
-			if p := &i.pods[n]; len(p.budgets) < 2 {
+			p := &i.pods[n]
+			if len(p.budgets) == 0 || len(p.budgets) == 1 && p.budgets[0].name != b.subject.name {
 				p.budgets = append(p.budgets, b.subject)
 			}
 		}

@@ -214,7 +214,7 @@ func ingressRules() []lintRule {
 					for j, p := range rule.HTTP.Paths {
 						at := routeOf(g, r.m.namespace, rule.Host, p.Path)
 						r.later(fieldPath{"spec", "rules", i, "http", "paths", j}, func(known *inventory) answer {
-							if first := known.routes[at]; first != nil && first != own {
+							if first := known.routes[at]; first != nil && first.name != own.name {
 								return failed("%s has the path, too", first.name)
 							}
 							return answer{}

@@ -232,6 +232,9 @@ func rbacRules() []lintRule {
 						return
 					}
 				}
+				if kind == "Role" && (strings.HasPrefix(name, "system:") || name == "extension-apiserver-authentication-reader") && system(namespace) {
+					return
+				}
 				r.later(fieldPath{"roleRef"}, func(known *inventory) answer { return known.missing(kind, namespace, name, false) })
 			}),
 		},

@@ -174,11 +174,11 @@ func workloadRules() []lintRule {
 			}),
 		},
 		{
-			ID: "workload/host-network-dns", Title: "Pods in the node's network find Services", Severity: finding.Low, Kinds: kindPods,
+			ID: "workload/host-network-dns", Title: "Pods in the node's network find Services", Severity: finding.Low, Kinds: "pods but those of kube-system",
 			Why: "With hostNetwork and the default dnsPolicy a pod asks the node's resolver, which knows no Services.",
 			Fix: "set dnsPolicy: ClusterFirstWithHostNet",
 			Check: eachPod(func(w *workload, r reporter) {
-				if w.spec.HostNetwork && (w.spec.DNSPolicy == "" || w.spec.DNSPolicy == corev1.DNSClusterFirst) {
+				if w.spec.HostNetwork && !system(w.namespace) && (w.spec.DNSPolicy == "" || w.spec.DNSPolicy == corev1.DNSClusterFirst) {
 					r.fail(fieldPath{"spec", "dnsPolicy"}, "the pod is in the node's network, and asks the node's resolver")
 				}
 			}),
@@ -389,7 +389,7 @@ func availabilityRules() []lintRule {
 				namespace, own := r.m.namespace, r.m.subject
 				target := ref{s.target.Kind, namespace, s.target.Name}
 				r.later(fieldPath{"spec", "scaleTargetRef"}, func(known *inventory) answer {
-					if all := known.scaled[target]; len(all) > 1 && all[0] != own {
+					if all := known.scaled[target]; len(all) > 0 && all[0].name != own.name {
 						return failed("%s scales the same already", all[0].name)
 					}
 					if known.counted[target] {
