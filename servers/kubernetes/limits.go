@@ -18,11 +18,12 @@ const (
 	maxAliasedNodes = 1 << 16 // values that the aliases of one input stand for
 	maxAliasedBytes = 4 << 20 // bytes that the aliases of one input stand for
 
-	maxFaults         = 50 // faults that validate_manifests tells of one object
-	maxTypos          = 3  // letters by which a misspelled name may differ
-	charactersPerTypo = 3  // of the name, for each of these
-	fewKeys           = 24 // keys of a mapping that are compared with each other rather than collected
-	maxMergeDepth     = 8  // merges in merges that are looked into for duplicate keys
+	maxFaults         = 50         // faults that validate_manifests tells of one object
+	maxHintWork       = 20_000_000 // letters and fields that are compared to guess what is meant by unknown names, in one run
+	maxTypos          = 3          // letters by which a misspelled name may differ
+	charactersPerTypo = 3          // of the name, for each of these
+	fewKeys           = 24         // keys of a mapping that are compared with each other rather than collected
+	maxMergeDepth     = 8          // merges in merges that are looked into for duplicate keys
 
 	maxStrict     = 20        // unknown fields reported of one object, and doubled ones of one mapping
 	maxKept       = 50_000    // findings of one input that the check subcommand reports

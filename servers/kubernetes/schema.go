@@ -135,10 +135,10 @@ func (s *fieldSet) field(name string, at release) (field, bool) {
 }
 
 func (s *fieldSet) add(name string, f field) {
-	s.fields[name] = append(s.fields[name], f)
-	if f.required && !slices.Contains(s.required, name) {
+	if f.required && !slices.ContainsFunc(s.fields[name], func(f field) bool { return f.required }) {
 		s.required = append(s.required, name)
 	}
+	s.fields[name] = append(s.fields[name], f)
 }
 
 // loadSchemas reads the embedded schemas. It fails only if the binary was built of a broken file.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"slices"
 
 	kjson "sigs.k8s.io/json"
 )
@@ -171,6 +170,10 @@ func (s *crdSchema) fieldSet() (*fieldSet, error) {
 			out.rest = rest
 		}
 	}
+	required := map[string]bool{}
+	for _, name := range s.Required {
+		required[name] = true
+	}
 	for name, property := range s.Properties {
 		if property == nil {
 			return nil, errCRD
@@ -180,10 +183,9 @@ func (s *crdSchema) fieldSet() (*fieldSet, error) {
 			return nil, err
 		}
 		// What has a default is never missing.
-		required := slices.Contains(s.Required, name) && len(property.Default) == 0
-		out.add(name, field{shape: holds, required: required})
+		out.add(name, field{shape: holds, required: required[name] && len(property.Default) == 0})
 	}
-	for _, name := range s.Required {
+	for name := range required {
 		if holds := out.rest; s.Properties[name] == nil && (holds != nil || out.open) {
 			if holds == nil {
 				holds = &shape{form: formAny, custom: true}

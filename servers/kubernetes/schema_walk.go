@@ -38,13 +38,14 @@ type walk struct {
 	above  []*fieldSet // the objects around the value at path, the outermost first
 	lax    bool        // below a field whose decoder drops what it does not know
 	left   int         // faults that may still be told
+	hints  *int        // work that may still go into guessing what is meant
 	report func(fault)
 }
 
-// compare reports where raw, one JSON object, is not of a shape, at most so many times. It fails only on what is no JSON.
-func (s *schemas) compare(raw json.RawMessage, of *shape, at release, most int, report func(fault)) error {
+// compare reports where raw, one JSON object, is not of a shape. It fails only on what is no JSON.
+func (v *manifestValidator) compare(raw json.RawMessage, of *shape, report func(fault)) error {
 	w := walk{
-		at: at, meta: s.meta, left: most, report: report,
+		at: v.at, meta: v.schemas.meta, left: maxFaults, hints: &v.hints, report: report,
 		dec: jsontext.NewDecoder(bytes.NewReader(raw), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)),
 	}
 	return w.value(of)
@@ -158,9 +159,16 @@ func (w *walk) missing(of *fieldSet, seen []string) {
 	if w.left == 0 {
 		return
 	}
+	if len(seen) == len(of.required) {
+		return
+	}
+	there := map[string]bool{}
+	for _, name := range seen {
+		there[name] = true
+	}
 	for _, name := range of.required {
 		f, ok := of.field(name, w.at)
-		if !ok || !f.required || slices.Contains(seen, name) {
+		if !ok || !f.required || there[name] {
 			continue
 		}
 		w.fault(absent(of, name, f))
@@ -432,6 +440,9 @@ func (w *walk) otherPlace(of *fieldSet, name string) string {
 			return "it is a field of " + cmp.Or(shorten(w.path[:max(steps, 0)].String()), "the object itself")
 		}
 	}
+	if *w.hints -= len(of.fields); *w.hints < 0 {
+		return ""
+	}
 	for _, child := range slices.Sorted(maps.Keys(of.fields)) {
 		f, ok := of.field(child, w.at)
 		if !ok {
@@ -464,36 +475,39 @@ func when(fields []field) string {
 
 // nearest returns the field that is most likely meant by a name.
 func (w *walk) nearest(of *fieldSet, name string) string {
+	if *w.hints -= len(of.fields); *w.hints < 0 {
+		return ""
+	}
 	names := slices.Sorted(maps.Keys(of.fields))
 	return nearest(name, slices.DeleteFunc(names, func(n string) bool {
 		_, ok := of.field(n, w.at)
 		return !ok
-	}))
+	}), w.hints)
 }
 
-// nearest returns the candidate that a name differs from in the least, if that is little; the first of several.
-func nearest(name string, candidates []string) string {
-	if len(name) > maxNameLength {
-		return ""
-	}
+// nearest returns the candidate that a name differs from in the least, if that is little; the first of several. It takes its work
+// from what is left of it, and finds nothing when that is used up: names and candidates are the input's.
+func nearest(name string, candidates []string, work *int) string {
 	best, least := "", 1+min(maxTypos, len(name)/charactersPerTypo)
 	for _, c := range candidates {
 		if strings.EqualFold(c, name) {
 			return c
 		}
-		if d := distance(strings.ToLower(name), strings.ToLower(c), least); d < least {
+		if len(c)-len(name) >= least || len(name)-len(c) >= least {
+			continue
+		}
+		if *work -= len(c) * len(name); *work < 0 {
+			return ""
+		}
+		if d := distance(strings.ToLower(name), strings.ToLower(c)); d < least {
 			best, least = c, d
 		}
 	}
 	return best
 }
 
-// distance counts the letters to add, remove, change or swap with their neighbour that make b of a. It is at least most where the
-// lengths tell so already.
-func distance(a, b string, most int) int {
-	if len(a)-len(b) >= most || len(b)-len(a) >= most {
-		return most
-	}
+// distance counts the letters to add, remove, change or swap with their neighbour that make b of a.
+func distance(a, b string) int {
 	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range last {
 		last[j] = j

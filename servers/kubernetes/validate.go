@@ -71,10 +71,11 @@ type manifestValidator struct {
 	at      release
 	custom  customKinds // besides the schemas
 	rules   map[ruleID]entry
+	hints   int // work that may still go into guessing what is meant
 }
 
 func newManifestValidator(s *schemas, at release, custom customKinds) *manifestValidator {
-	v := &manifestValidator{schemas: s, at: at, custom: custom, rules: map[ruleID]entry{}}
+	v := &manifestValidator{schemas: s, at: at, custom: custom, rules: map[ruleID]entry{}, hints: maxHintWork}
 	for _, r := range schemaRules() {
 		v.rules[ruleID(r.ID)] = r
 	}
@@ -113,7 +114,7 @@ func (v *manifestValidator) validate(o object, note func(finding.Finding)) {
 		note(f)
 	}
 	if of := v.shape(o, tell); of != nil {
-		if err := v.schemas.compare(o.raw, of, v.at, maxFaults, tell); err != nil {
+		if err := v.compare(o.raw, of, tell); err != nil {
 			tell(fault{rule: ruleType, verdict: finding.Unknown, message: "not compared", reason: "the object cannot be read as JSON"})
 		}
 	}
@@ -246,6 +247,9 @@ func (v *manifestValidator) here(kinds []gvk) []gvk {
 
 // nearestKind is the kind that a misspelled one is most likely meant to be: one of its API version, else any.
 func (v *manifestValidator) nearestKind(k gvk) gvk {
+	if v.hints -= len(v.schemas.kinds); v.hints < 0 {
+		return gvk{}
+	}
 	var same, all []string
 	for kind, known := range v.schemas.byKind {
 		for _, other := range v.here(known) {
@@ -256,11 +260,11 @@ func (v *manifestValidator) nearestKind(k gvk) gvk {
 		}
 	}
 	slices.Sort(same)
-	if near := nearest(k.kind, same); near != "" {
+	if near := nearest(k.kind, same, &v.hints); near != "" {
 		return gvk{k.apiVersion, near}
 	}
 	slices.Sort(all)
-	if near := nearest(k.kind, all); near != "" {
+	if near := nearest(k.kind, all, &v.hints); near != "" {
 		return v.here(v.schemas.byKind[near])[0]
 	}
 	return gvk{}
@@ -395,7 +399,7 @@ func wasBoolean(word string) bool {
 
 // keyIdentity tells keys apart as YAML 1.1 does, where 010 and 8 are one key, and 8 and "8" are two.
 func keyIdentity(key *yaml.Node) string {
-	if key.Kind != yaml.ScalarNode || key.Style != 0 {
+	if key.Kind != yaml.ScalarNode || key.Style != 0 || key.Tag == "!!str" && !wasBoolean(key.Value) {
 		return key.Value
 	}
 	value, err := kyaml.YAMLToJSON([]byte(key.Value))

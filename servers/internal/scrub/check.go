@@ -59,10 +59,96 @@ func entraSecret(s string) bool {
 	return s[3] >= '0' && s[3] <= '9' && varied(s)
 }
 
-// sendGrid wants two parts, of 22 and 43 bytes.
-func sendGrid(s string) bool {
-	_, key, ok := strings.Cut(s, ".")
-	return ok && len(key) == 43 && !strings.Contains(key, ".") && varied(s)
+// withDigit wants one.
+func withDigit(s string) bool { return strings.ContainsAny(s, digits09) && varied(s) }
+
+// drawnMix wants letters and digits, or letters in no word's order, and no digest.
+func drawnMix(s string) bool {
+	var letter, digit, plain, cases int
+	for i := range len(s) {
+		switch c := s[i]; {
+		case isDigit(c):
+			digit++
+		case isAlphanumeric(c):
+			letter++
+		}
+		if strings.IndexByte(lowerHexDigits, s[i]) >= 0 {
+			plain++
+		}
+		if i > 0 && isUpper(s[i]) != isUpper(s[i-1]) {
+			cases++
+		}
+	}
+	mixed := letter > 1 && (digit > 0 || len(s) >= minMixed && cases*3 >= len(s))
+	return mixed && varied(s) && (plain < len(s) || len(s) != 40 && len(s) != 64)
+}
+
+// groups wants parts of these lengths between separators.
+func groups(separator string, lengths ...int) func(string) bool {
+	return func(s string) bool {
+		parts := strings.Split(s, separator)
+		for i, part := range parts {
+			if len(parts) != len(lengths) || len(part) != lengths[i] {
+				return false
+			}
+		}
+		return varied(s)
+	}
+}
+
+// begins wants one of these beginnings.
+func begins(with ...string) func(string) bool {
+	return func(s string) bool {
+		for _, start := range with {
+			if len(s) > len(start) && strings.EqualFold(s[:len(start)], start) {
+				return varied(s[len(start):])
+			}
+		}
+		return false
+	}
+}
+
+// onePassword wants groups of 6, 11 and three times 5, where the 11 may be two groups.
+func onePassword(s string) bool {
+	return groups("-", 6, 11, 5, 5, 5)(s) || groups("-", 6, 6, 5, 5, 5, 5)(s)
+}
+
+// iamToken wants a signature behind its dot.
+func iamToken(s string) bool {
+	return len(strings.TrimRight(s[strings.LastIndexByte(s, '.')+1:], "=")) == 86 && varied(s)
+}
+
+// authress wants an account's id among its parts.
+func authress(s string) bool {
+	return (strings.Contains(s, ".acc_") || strings.Contains(s, ".acc-")) && drawnMix(s)
+}
+
+// mailchimp wants the number of a data centre.
+func mailchimp(s string) bool {
+	key, place, ok := strings.Cut(strings.ToLower(s), "-us")
+	return ok && len(key) == 32 && place != "" && strings.Trim(place, digits09) == "" && drawnMix(s)
+}
+
+// telegramToken wants a number, a colon and 35 bytes of which the first is an A.
+func telegramToken(s string) bool {
+	number, secret, ok := strings.Cut(s, ":")
+	return ok && strings.Trim(number, digits09) == "" && len(secret) == 35 && secret[0] == 'A' && varied(secret)
+}
+
+// twitterToken wants a user's number before its dash.
+func twitterToken(s string) bool {
+	number, secret, ok := strings.Cut(s, "-")
+	return ok && len(number) >= 15 && strings.Trim(number, digits09) == "" && len(secret) >= 20 && varied(secret)
+}
+
+// encodedJWT wants what follows "eyJ" in base64 to be the beginning of a JSON object in base64.
+func encodedJWT(s string) bool {
+	inner, err := base64.StdEncoding.DecodeString("ZXlK" + s[:8])
+	if err != nil {
+		return false
+	}
+	plain, err := base64.RawURLEncoding.DecodeString(string(inner[:8]))
+	return err == nil && plain[1] == '"' && isLetter(plain[2]) && varied(s)
 }
 
 // openAI wants the letters that stand in the middle of every key without a longer prefix.
@@ -90,6 +176,7 @@ const (
 	minDrawn     = 8  // bytes of a value that looks random
 	minDrawnPart = 11 // bytes of one part of it, where it has several and they use two kinds of characters
 	minDrawnWord = 20 // letters without a digit
+	minMixed     = 12 // and of a value whose length is known
 	joints       = "-_./:@,+~#=|"
 	drawnSymbols = "!$^&*%"
 )
@@ -144,7 +231,7 @@ func drawnPart(part string, several bool) bool {
 	case symbol > 0:
 		return digit > 0
 	case lower > 0 && upper > 0:
-		return kinds >= 2
+		return kinds >= 2 || len(part) >= minDrawnWord && cases*4 >= len(part)
 	case several:
 		return kinds >= 2 && len(part) >= minDrawnPart
 	default:

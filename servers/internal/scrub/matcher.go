@@ -15,10 +15,12 @@ const (
 // matcher is the table made fast: what a byte and the one after it can begin, and what a name can end in.
 type matcher struct {
 	formats []format
-	starts  pairSet       // the first two bytes of every anchor
-	anchors [256][]anchor // by first byte, in the table's order
-	endings pairSet       // the last two letters of every name, qualifier and member of note
-	names   [pairs]bucket // by the last two letters
+	starts  pairSet             // the first two bytes of every anchor
+	short   [256][]anchor       // those of less than four bytes by their first one, in the table's order
+	grams   gramSet             // the first four bytes of the others, in lower case
+	long    map[uint32][]anchor // the others by these
+	endings pairSet             // the last two letters of every name, qualifier and member of note
+	names   [pairs]bucket       // by the last two letters
 	ids     map[string]bool
 
 	innocent, elsewhere, variables []string
@@ -28,6 +30,7 @@ type matcher struct {
 // anchor is a literal that something may begin at.
 type anchor struct {
 	literal string
+	fold    bool // in upper and lower case
 	format  *format
 	find    func(sc *scan, a anchor, at int) (hit, bool)
 }
@@ -59,6 +62,7 @@ func lastTwo(a, b byte) int {
 type hit struct {
 	from, to int
 	format   *format
+	partly   bool // the rest stands on the next lines
 }
 
 // compiled is made from the table by the first Scrubber.
@@ -67,11 +71,12 @@ var compiled = sync.OnceValue(compile) //nolint:gochecknoglobals // made once fr
 func compile() *matcher {
 	m := &matcher{
 		formats:      formats(),
-		ids:          map[string]bool{unsettled: true},
+		ids:          map[string]bool{unsettled: true, cutID: true, keyID: true},
 		innocent:     innocent(),
 		elsewhere:    elsewhere(),
 		variables:    variables(),
 		placeholders: map[string]bool{},
+		long:         map[uint32][]anchor{},
 	}
 	for _, word := range placeholders() {
 		m.placeholders[word] = true
@@ -80,6 +85,7 @@ func compile() *matcher {
 		m.anchor(literal, nil, (*scan).pair)
 	}
 	m.anchor("--", nil, (*scan).flag)
+	m.anchor("curl", nil, (*scan).sawCurl)
 	m.anchor(markerStart, nil, (*scan).skipMarker)
 	for i := range m.formats {
 		f := &m.formats[i]
@@ -91,6 +97,9 @@ func compile() *matcher {
 				find = (*scan).structure
 			}
 			m.anchor(prefix, f, find)
+		}
+		for _, word := range f.services {
+			m.anchor(word, f, (*scan).service)
 		}
 		for _, name := range f.names {
 			e := ending{letters: strings.TrimLeft(name, "_^"), format: f}
@@ -111,15 +120,48 @@ func compile() *matcher {
 	return m
 }
 
+// anchor adds one. Those that are the same in upper and lower case have four bytes at least.
 func (m *matcher) anchor(literal string, f *format, find func(*scan, anchor, int) (hit, bool)) {
-	m.anchors[literal[0]] = append(m.anchors[literal[0]], anchor{literal, f, find})
-	if len(literal) > 1 {
-		m.starts.add(literal[0], literal[1])
+	a := anchor{literal: literal, fold: f != nil && (f.fold || f.services != nil), format: f, find: find}
+	if len(literal) < gramBytes && !a.fold {
+		m.short[literal[0]] = append(m.short[literal[0]], a)
+	} else {
+		gram := gramOf(literal)
+		m.grams.add(gram)
+		m.long[gram] = append(m.long[gram], a)
+	}
+	if len(literal) == 1 {
+		for second := range 256 {
+			m.starts.add(literal[0], byte(second))
+		}
 		return
 	}
-	for second := range 256 {
-		m.starts.add(literal[0], byte(second))
+	m.starts.add(literal[0], literal[1])
+	if a.fold {
+		for _, pair := range [][2]byte{{toLower(literal[0]), toUpper(literal[1])}, {toUpper(literal[0]), toLower(literal[1])}, {toUpper(literal[0]), toUpper(literal[1])}, {toLower(literal[0]), toLower(literal[1])}} {
+			m.starts.add(pair[0], pair[1])
+		}
 	}
+}
+
+// anchorsAt returns the anchors that can begin at a place, those that are short first.
+func (m *matcher) anchorsAt(text string, at int) (short, long []anchor) {
+	short = m.short[text[at]]
+	if at+gramBytes <= len(text) {
+		if gram := gramOf(text[at:]); m.grams.has(gram) {
+			long = m.long[gram]
+		}
+	}
+	return short, long
+}
+
+// begins says whether a begins at that place.
+func (a *anchor) begins(text string, at int) bool {
+	end := at + len(a.literal)
+	if end > len(text) {
+		return false
+	}
+	return text[at:end] == a.literal || a.fold && strings.EqualFold(text[at:end], a.literal)
 }
 
 // bucket returns the one of names that end as word does.
@@ -135,6 +177,23 @@ type pairSet [1 << 16 / 64]uint64
 func (p *pairSet) add(a, b byte) { p[uint(a)<<2|uint(b)>>6] |= 1 << (b & 63) }
 
 func (p *pairSet) has(a, b byte) bool { return p[uint(a)<<2|uint(b)>>6]>>(b&63)&1 != 0 }
+
+// gramBytes is how many bytes of a literal are looked at together.
+const gramBytes = 4
+
+// gramOf returns the first bytes of s, letters in lower case.
+func gramOf(s string) uint32 {
+	return (uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24) | 0x20202020
+}
+
+// gramSet is a set of these, and of some more that share a hash.
+type gramSet [1 << 16 / 64]uint64
+
+func gramHash(gram uint32) uint32 { return gram * 0x9e3779b1 >> 16 }
+
+func (g *gramSet) add(gram uint32) { g[gramHash(gram)/64] |= 1 << (gramHash(gram) % 64) }
+
+func (g *gramSet) has(gram uint32) bool { return g[gramHash(gram)/64]>>(gramHash(gram)%64)&1 != 0 }
 
 // byteSet is an alphabet.
 type byteSet [256]bool
@@ -168,6 +227,15 @@ type scan struct {
 	// What a member called "name" was worth, for the one called "value" that follows it.
 	pending    []*format
 	pendingEnd int
+
+	naming bool // a secret is being named by its looks
+
+	curl int // the end of the last command that curlUser's flags belong to
+
+	// Of a text that is one of several lines: what it leaves open for the next.
+	lines bool
+	key   *keyBlock
+	block *scalarBlock
 }
 
 // next returns the next secret of the text.
@@ -177,23 +245,34 @@ func (sc *scan) next() (hit, bool) {
 		if !starts.has(text[at], text[at+1]) {
 			continue
 		}
-		for _, a := range sc.anchors[text[at]] {
-			if !strings.HasPrefix(text[at:], a.literal) {
-				continue
-			}
-			h, ok := a.find(sc, a, at)
-			if !ok {
-				continue
-			}
-			if h.format == nil {
-				at = h.to - 1
-				break
-			}
-			sc.at, sc.done = h.to, h.to
-			return h, true
+		short, long := sc.anchorsAt(text, at)
+		h, ok := sc.find(short, at)
+		if !ok {
+			h, ok = sc.find(long, at)
 		}
+		if !ok {
+			continue
+		}
+		if h.format == nil {
+			at = h.to - 1
+			continue
+		}
+		sc.at, sc.done = h.to, h.to
+		return h, true
 	}
 	sc.at = len(text)
+	return hit{}, false
+}
+
+// find returns what the first of the anchors finds that finds something at that place.
+func (sc *scan) find(anchors []anchor, at int) (hit, bool) {
+	for i := range anchors {
+		if a := &anchors[i]; a.begins(sc.text, at) {
+			if h, ok := a.find(sc, *a, at); ok {
+				return h, true
+			}
+		}
+	}
 	return hit{}, false
 }
 
@@ -245,12 +324,12 @@ func (sc *scan) token(a anchor, at int) (hit, bool) {
 		from = body
 	}
 	if f.proof != nil && end-body >= f.min && f.proof(text[body:body+f.min]) {
-		return hit{from, body + f.min, f}, true
+		return hit{from: from, to: body + f.min, format: f}, true
 	}
 	if (f.max > 0 || end < limit) && end < len(text) && isAlphanumeric(text[end]) || isAlphanumeric(text[at-f.lead]) && !leftEdge(text, at-f.lead) {
 		return hit{}, false
 	}
-	end = body + len(strings.TrimRight(text[body:end], ".")) // the end of a sentence
+	end = max(body+len(strings.TrimRight(text[body:end], ".")), min(end, body+f.min)) // the end of a sentence
 	checked := text[body:end]
 	if f.lead > 0 {
 		checked = text[from:end]
@@ -261,7 +340,7 @@ func (sc *scan) token(a anchor, at int) (hit, bool) {
 	if f.max == 0 {
 		end = body + len(strings.TrimRight(text[body:f.run(text, end, len(text))], "."))
 	}
-	return hit{from, end, f}, true
+	return hit{from: from, to: end, format: f}, true
 }
 
 // run returns where the run of f's alphabet that begins at from ends, or limit.
@@ -275,7 +354,7 @@ func (f *format) run(text string, from, limit int) int {
 // structure finds what only a function describes.
 func (sc *scan) structure(a anchor, at int) (hit, bool) {
 	from, to, ok := a.format.find(sc, at)
-	h := hit{from, to, a.format}
+	h := hit{from: from, to: to, format: a.format, partly: sc.key != nil && sc.key.from == at}
 	if ok && from > at {
 		h = sc.specific(h)
 	}

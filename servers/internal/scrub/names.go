@@ -57,6 +57,9 @@ func (sc *scan) pair(_ anchor, at int) (hit, bool) {
 	}
 	v, ok := sc.valueAfter(at, &n)
 	if !ok {
+		if sc.lines && opensScalar(sc.text[at:]) {
+			sc.block = &scalarBlock{formats: formats, name: n, indent: n.from - strings.LastIndexByte(sc.text[:n.from], '\n') - 1}
+		}
 		return hit{}, false
 	}
 	return sc.judge(formats, &n, v)
@@ -289,6 +292,13 @@ func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 func isQuote(c byte) bool { return c == '"' || c == '\'' || c == '`' }
 
 func isLetter(c byte) bool { return isAlphanumeric(c) && !isDigit(c) }
+
+func toUpper(c byte) byte {
+	if c >= 'a' && c <= 'z' {
+		return c - 'a' + 'A'
+	}
+	return c
+}
 
 func toLower(c byte) byte {
 	if isUpper(c) {

@@ -15,12 +15,13 @@ import (
 // texts that look like it and hold none.
 type specimen struct {
 	body    func(r *rand.Rand) string // what follows the prefix or the name
+	whole   func(r *rand.Rand, start string) (text, secret string)
 	lead    func(r *rand.Rand) string
 	similar []string
 }
 
-// row names a row of the table: its id and the first of its prefixes or names.
-func row(f format) string { return f.id + " " + slices.Concat(f.prefixes, f.names)[0] }
+// row names a row of the table: its id and the first of its prefixes, names or services.
+func row(f format) string { return f.id + " " + slices.Concat(f.prefixes, f.names, f.services)[0] }
 
 func random(r *rand.Rand, ranges string, n int) string {
 	set := newByteSet(ranges)
@@ -62,6 +63,17 @@ func makeJWT(r *rand.Rand) string {
 	return part([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." + part([]byte(`{"sub":"`+random(r, digits, 9)+`"}`)) + "." + random(r, alphanumeric, 43)
 }
 
+// mixed makes what has letters and digits.
+func mixed(n int) func(*rand.Rand) string {
+	return func(r *rand.Rand) string {
+		for {
+			if s := random(r, alphanumeric, n); drawnMix(s) {
+				return s
+			}
+		}
+	}
+}
+
 // drawnValue returns what looks drawn: a random one does all but always.
 func drawnValue(r *rand.Rand) string {
 	for {
@@ -95,7 +107,6 @@ var specimens = map[string]specimen{
 	"grafana-token glsa_":             {body: of(alphanumeric, 41), similar: []string{"glsa_" + strings.Repeat("x", 41), "glc_example"}},
 	"tailscale-key tskey-":            {body: of(alphanumeric, 40), similar: []string{"tskey-auth", "tskey-" + strings.Repeat("x", 40)}},
 	"age-secret-key AGE-SECRET-KEY-1": {similar: []string{"AGE-SECRET-KEY-1", "AGE-SECRET-KEY-1" + strings.Repeat("Q", 58)}},
-	"slack-token xoxb-":               {body: func(r *rand.Rand) string { return random(r, digits, 12) + "-" + random(r, alphanumeric, 24) }, similar: []string{"xoxb-", "xoxb-" + strings.Repeat("x", 24)}},
 	"slack-webhook hooks.slack.com/services/": {
 		body: func(r *rand.Rand) string {
 			return "T" + random(r, digits, 9) + "/B" + random(r, digits, 9) + "/" + random(r, alphanumeric, 24)
@@ -105,7 +116,7 @@ var specimens = map[string]specimen{
 	"stripe-key sk_live_": {body: of(alphanumeric, 24), similar: []string{"sk_test_" + strings.Repeat("x", 24), "pk_live_" + "0123456789abcdefABCDEFGH", "sk_live_mode"}},
 	"sendgrid-key SG.": {
 		body:    func(r *rand.Rand) string { return random(r, alphanumeric, 22) + "." + random(r, alphanumeric, 43) },
-		similar: []string{"SG.example", "SG." + strings.Repeat("aB3", 22)},
+		similar: []string{"SG.example", "SG." + strings.Repeat("aB3", 21)},
 	},
 	"twilio-key SK":         {similar: []string{"SK" + strings.Repeat("0", 32), "SK0123456789abcdef", "AC" + "0123456789abcdef0123456789abcdef"}},
 	"anthropic-key sk-ant-": {body: func(r *rand.Rand) string { return "api03-" + random(r, alphanumeric, 93) + "AA" }, similar: []string{"sk-ant-api03-", "sk-ant-" + strings.Repeat("x", 99)}},
@@ -137,6 +148,10 @@ var specimens = map[string]specimen{
 		similar: []string{base64.StdEncoding.EncodeToString([]byte(dashes + "BEGIN CERTIFICATE" + dashes + "\n" + strings.Repeat("MIIBszCCAVmgAwIB", 4)))},
 	},
 	"url-password ://": {
+		whole: func(r *rand.Rand, start string) (string, string) {
+			secret := random(r, alphanumeric, 12)
+			return "https" + start + "user:" + secret + "@host", secret
+		},
 		similar: []string{
 			"https://example.com:8443/a@b", "ssh://git@github.com/x", "https://user:${PASS}@host", "https://user:***@host/x", "https://user:xxxxx@host/x", "http://[::1]:80/@x",
 			"docker://localhost:5000/a/b@sha256:", "https://%s:%s@host", "postgres://user@host:5432/db", "file:///C:/a@b", "https://example.com/a:b@c", "https://a.example:443,https://b.example:443/x@1",
@@ -154,7 +169,6 @@ var specimens = map[string]specimen{
 	"azure-signature ?sig=":             {body: func(r *rand.Rand) string { return random(r, alphanumeric, 43) + "%3D" }, similar: []string{"?sig=SIGTERM", `"sig": "MEUCIFc/ByLhCkR2YtAMbmJp202ZmZ4XVGXFKi7r+q7lsNDPAiEA"`, "?design=0123456789012345678901234567890123456789abc"}},
 	"docker-swarm-token SWMTKN-":        {body: func(r *rand.Rand) string { return "1-" + random(r, "0-9a-z", 50) + "-" + random(r, "0-9a-z", 25) }, similar: []string{"SWMTKN-1-x", "SWMTKN-" + strings.Repeat("0", 60)}},
 	"gcp-private-key privatekey":        {body: func(r *rand.Rand) string { return `"` + dashes + "BEGIN " + pem(privateKeyLabel, `\n`)(r) + `\n"` }, similar: []string{`"private_key_id": "0123456789abcdef0123456789abcdef01234567"`}},
-	"heroku-api-key herokuapikey":       {body: func(r *rand.Rand) string { return newUUID(r) }, similar: []string{"HEROKU_APP_ID=01234567-89ab-cdef-0123-456789abcdef", "HEROKU_API_KEY=$KEY"}},
 	"twilio-auth-token twilioauthtoken": {body: of(lowerHex, 32), similar: []string{"TWILIO_AUTH_TOKEN=", "TWILIO_ACCOUNT_SID=AC" + "0123456789abcdef0123456789abcdef"}},
 	"docker-auth ^auth": {
 		body: func(r *rand.Rand) string {
@@ -195,7 +209,99 @@ var specimens = map[string]specimen{
 		`kube_secret_info{secret="default-token-abcde"} 1`, "existingSecret: aB3dE6gH" + "9kLmNpQr", "secret: sh.helm.release.v1.shop.v12", "imagePullSecret: aB3dE6gH9kLm",
 		"secret: projects/shop/secrets/db/versions/3", "checksum/secret: 5f70bf18a086007016e9" + "48b04aed3b82103a36bea41755b6cddfaf10ace3c6ef",
 	}},
-	"api-key accesskey": {body: drawnValue, similar: []string{"access_key: minioadmin", "secretKey: db-password", "accessKey: shop", "primary_key: aB3dE6gH" + "9kLmNpQr", "public_key: aB3dE6gH" + "9kLmNpQr", "Build time autogenerated kernel key: 4cf5ec5c7d6a1a0b9b4b" + "7a7a4b2a1f0e9d8c7b6a", "cache_key: aB3dE6gH" + "9kLmNpQr"}},
+	"api-key accesskey":           {body: drawnValue, similar: []string{"access_key: minioadmin", "secretKey: db-password", "accessKey: shop", "primary_key: aB3dE6gH" + "9kLmNpQr", "public_key: aB3dE6gH" + "9kLmNpQr", "Build time autogenerated kernel key: 4cf5ec5c7d6a1a0b9b4b" + "7a7a4b2a1f0e9d8c7b6a", "cache_key: aB3dE6gH" + "9kLmNpQr"}},
+	"alibaba-access-key LTAI":     {body: of(alphanumeric, 20)},
+	"aws-bedrock-key ABSK":        {body: of(alphanumeric, 120)},
+	"cloudflare-origin-key v1.0-": {body: func(r *rand.Rand) string { return random(r, lowerHex, 24) + "-" + random(r, lowerHex, 146) }},
+	"yandex-token t1.":            {body: func(r *rand.Rand) string { return random(r, alphanumeric, 100) + "." + random(r, alphanumeric, 86) }},
+	"yandex-key AQVN":             {body: of(alphanumeric, 36)},
+	"vault-token s.":              {body: mixed(24)},
+	"harness-key pat.": {body: func(r *rand.Rand) string {
+		return random(r, alphanumeric, 22) + "." + random(r, alphanumeric, 24) + "." + random(r, alphanumeric, 20)
+	}},
+	"1password-key A3-": {body: func(r *rand.Rand) string {
+		const set = "0-9A-Z"
+		return random(r, set, 6) + "-" + random(r, set, 6) + "-" + random(r, set, 5) + "-" + random(r, set, 5) + "-" + random(r, set, 5) + "-" + random(r, set, 5)
+	}},
+	"postman-key PMAK-":       {body: func(r *rand.Rand) string { return random(r, lowerHex, 24) + "-" + random(r, lowerHex, 34) }},
+	"dynatrace-token dt0c01.": {body: func(r *rand.Rand) string { return random(r, alphanumeric, 24) + "." + random(r, alphanumeric, 64) }},
+	"airtable-token pat":      {body: func(r *rand.Rand) string { return random(r, alphanumeric, 14) + "." + random(r, lowerHex, 64) }, similar: []string{"path.to/it", "pattern"}},
+	"authress-key sc_": {body: func(r *rand.Rand) string {
+		return random(r, "0-9a-z", 20) + "." + random(r, "0-9a-z", 5) + ".acc_" + random(r, "0-9a-z", 20) + "." + random(r, alphanumeric, 60)
+	}},
+	"mailchimp-key -us": {lead: of(lowerHex, 32), body: of(digits, 2), similar: []string{"config-us1", "eu-us2"}},
+	"slack-token xoxb-": {body: func(r *rand.Rand) string { return random(r, digits, 12) + "-" + random(r, alphanumeric, 24) }, similar: []string{"xoxb-token-goes-here"}},
+	"telegram-token :A": {whole: func(r *rand.Rand, start string) (string, string) {
+		secret := "1" + random(r, digits, 9) + start + random(r, alphanumeric, 34)
+		return "bot " + secret, secret
+	}, similar: []string{"1:A", "id 12345678:Alpha", "12345678:A" + strings.Repeat("x", 34)}},
+	"facebook-token |": {whole: func(r *rand.Rand, start string) (string, string) {
+		secret := random(r, "1-9", 15) + start + random(r, alphanumeric, 27)
+		return "app " + secret, secret
+	}, similar: []string{"1234567|8", "123456789012345|none", "123456789012345|" + strings.Repeat("x", 27)}},
+	"facebook-token EAAM": {body: of(alphanumeric, 120)},
+	"maxmind-key _mmk": {whole: func(r *rand.Rand, start string) (string, string) {
+		secret := random(r, alphanumeric, 6) + "_" + random(r, alphanumeric, 29) + start
+		return "key " + secret + " ", secret
+	}, similar: []string{"x_mmk", strings.Repeat("x", 6) + "_" + strings.Repeat("x", 29) + "_mmk", "x" + strings.Repeat("aB3", 11) + "zz_mmk"}},
+	"square-token EAAA":             {body: of(alphanumeric, 60)},
+	"flutterwave-key FLWSECK_TEST-": {body: func(r *rand.Rand) string { return random(r, "0-9a-h", 32) + "-X" }},
+	"plaid-token access-sandbox-":   {body: newUUID, similar: []string{"access-sandbox-mode"}},
+	"authorization Basic ": {body: func(r *rand.Rand) string {
+		return base64.StdEncoding.EncodeToString([]byte("user:" + random(r, alphanumeric, 12)))
+	}, similar: []string{"Basic information", "Basic " + base64.StdEncoding.EncodeToString([]byte("nothing like it"))}},
+	"jwt ZXlK": {body: func(r *rand.Rand) string {
+		return strings.TrimPrefix(base64.StdEncoding.EncodeToString([]byte(makeJWT(r)+"x")), "ZXlK")
+	}, similar: []string{"ZXlK" + strings.Repeat("aB3d", 20)}},
+	"url-password jdbc:oracle:thin:": {whole: func(r *rand.Rand, start string) (string, string) {
+		secret := random(r, alphanumeric, 10)
+		return start + "scott/" + secret + "@//db:1521/x", secret
+	}, similar: []string{"jdbc:oracle:thin:@db:1521:x", "jdbc:oracle:thin:scott/${PASSWORD}@db:1521:x"}},
+	"url-password  -u": {whole: func(r *rand.Rand, start string) (string, string) {
+		secret := random(r, alphanumeric, 10)
+		return "curl -s" + start + " shop:" + secret + " https://x", secret
+	}, similar: []string{"curl -u shop https://x", "curl -u shop:$PASSWORD https://x", "docker run -u 1000:1000 x", "curl -u shop:[redacted:password#1] https://x", "curl -u 'shop:***' https://x"}},
+	"password identified by": {whole: func(r *rand.Rand, start string) (string, string) {
+		secret := random(r, alphanumeric, 10)
+		return "ALTER USER shop " + strings.TrimSuffix(start, " '") + " '" + secret + "';", secret
+	}, similar: []string{"IDENTIFIED BY '<password>'", "identified by its 'name'", "password '%s'", "the password '' is empty", "PASSWORD '", "the password isn't 'x'"}},
+	"password login ": {whole: func(r *rand.Rand, start string) (string, string) {
+		secret := random(r, alphanumeric, 10)
+		return "machine git.example " + start + "shop password " + secret, secret
+	}, similar: []string{"login failed password wrong1", "machine x login y password ${P}", "the machine said login y account z"}},
+	"password-hash $2a$":               {body: func(r *rand.Rand) string { return "12$" + random(r, "./"+alphanumeric, 53) }},
+	"password-hash $1$":                {body: func(r *rand.Rand) string { return random(r, alphanumeric, 8) + "$" + random(r, alphanumeric, 43) }},
+	"twitter-token twitter":            {body: func(r *rand.Rand) string { return random(r, digits, 18) + "-" + random(r, alphanumeric, 40) }},
+	"twitter-bearer-token twitter":     {body: func(r *rand.Rand) string { return strings.Repeat("A", 22) + random(r, alphanumeric, 90) }},
+	"telegram-token telegr":            {body: func(r *rand.Rand) string { return "12" + random(r, digits, 3) + ":A" + random(r, alphanumeric, 34) }},
+	"sidekiq-secret __contribsys__com": {body: func(r *rand.Rand) string { return random(r, lowerHex, 8) + ":" + random(r, lowerHex, 8) }},
+	"mailgun-key mailgun":              {body: func(r *rand.Rand) string { return "key-" + random(r, lowerHex, 32) }},
+	"mailgun-signing-key mailgun": {body: func(r *rand.Rand) string {
+		return random(r, lowerHex, 32) + "-" + random(r, lowerHex, 8) + "-" + random(r, lowerHex, 8)
+	}},
+	"mailchimp-key mailchimp": {body: func(r *rand.Rand) string { return random(r, lowerHex, 32) + "-us" + random(r, digits, 2) }},
+	"yandex-key yandex":       {body: func(r *rand.Rand) string { return "aqvn" + random(r, alphanumeric, 36) }},
+	"yandex-token yandex": {body: func(r *rand.Rand) string {
+		return "T1." + random(r, alphanumeric, 60) + "." + random(r, alphanumeric, 86)
+	}},
+	"mapbox-token mapbox":         {body: func(r *rand.Rand) string { return "pk." + random(r, "0-9a-z", 60) + "." + random(r, "0-9a-z", 22) }},
+	"beamer-token beamer":         {body: func(r *rand.Rand) string { return "b_" + random(r, alphanumeric, 44) }},
+	"gocardless-token gocardless": {body: func(r *rand.Rand) string { return "live_" + random(r, alphanumeric, 40) }},
+	"okta-token okta":             {body: func(r *rand.Rand) string { return "00" + random(r, alphanumeric, 40) }},
+	"sumologic-access-id sumo":    {body: func(r *rand.Rand) string { return "su" + random(r, alphanumeric, 12) }},
+	"yandex-access-key yandex":    {body: func(r *rand.Rand) string { return "YC" + random(r, alphanumeric, 38) }},
+	"dropbox-short-token dropbox": {body: func(r *rand.Rand) string { return "sl." + random(r, alphanumeric, 135) }},
+	"dropbox-token dropbox": {body: func(r *rand.Rand) string {
+		return random(r, "0-9a-z", 11) + strings.Repeat("A", 10) + random(r, alphanumeric, 43)
+	}},
+	"kraken-token kraken":               {body: of(alphanumeric+"+/", 88)},
+	"heroku-api-key heroku":             {body: newUUID},
+	"hubspot-key hubspot":               {body: newUUID},
+	"kucoin-secret-key kucoin":          {body: newUUID},
+	"messagebird-client-id messagebird": {body: newUUID},
+	"sendbird-app-id sendbird":          {body: newUUID},
+	"snyk-token snyk":                   {body: newUUID},
+	"squarespace-token squarespace":     {body: newUUID},
 }
 
 func newUUID(r *rand.Rand) string {
@@ -205,17 +311,24 @@ func newUUID(r *rand.Rand) string {
 
 // make returns a secret of a format behind one of its prefixes or names, and of it what must not be seen.
 func (s specimen) make(r *rand.Rand, f format, start string) (text, secret string) {
+	if s.whole != nil {
+		return s.whole(r, start)
+	}
 	body := ""
-	switch {
-	case s.body != nil:
-		body = s.body(r)
-	case f.alphabet != "":
-		body = random(r, f.alphabet, max(f.min, 1))
-	default:
-		body = "user:" + random(r, alphanumeric, 12)
-		return "https" + start + body + "@host", strings.TrimPrefix(body, "user:")
+	for {
+		if s.body != nil {
+			body = s.body(r)
+		} else {
+			body = random(r, f.alphabet, max(f.min, 1))
+		}
+		first, last := body[0], body[len(body)-1]
+		if f.names != nil || (f.lead > 0 || f.check == nil || f.check(body)) && first != '=' && (s.body != nil || last != '.' && last != '=') {
+			break
+		}
 	}
 	switch {
+	case slices.Contains(f.services, start):
+		return fmt.Sprintf("%s_%s=%s", start, []string{"key", "apiToken", "client-secret"}[r.IntN(3)], body), body
 	case slices.Contains(f.names, start):
 		value := body
 		switch row(f) {
@@ -235,6 +348,28 @@ func (s specimen) make(r *rand.Rand, f format, start string) (text, secret strin
 	return start + body, start + body
 }
 
+// similar returns what the row itself says is none: its prefix alone, too little after it, and one letter again and
+// again.
+func similar(f format) []string {
+	if f.alphabet == "" || f.names != nil {
+		return nil
+	}
+	letters := random(rand.New(rand.NewPCG(1, 1)), f.alphabet, 2)
+	var texts []string
+	for _, start := range f.prefixes {
+		lead := strings.Repeat(letters[:1], f.lead)
+		texts = append(texts, lead+start, lead+start+strings.Repeat(letters[:1], f.min))
+		if f.min > 8 {
+			texts = append(texts, lead+start+strings.Repeat(letters, f.min/2-1))
+		}
+	}
+	for _, word := range f.services {
+		word = strings.TrimSuffix(word, ",")
+		texts = append(texts, word+"_sha256: "+random(rand.New(rand.NewPCG(1, 2)), lowerHex, f.min), word+" key: "+strings.Repeat(letters[:1], f.min), word+" "+random(rand.New(rand.NewPCG(1, 3)), f.alphabet, f.min))
+	}
+	return texts
+}
+
 // TestFormats: every prefix and every name of every row of the table finds its secrets, exactly and by that row, and
 // leaves what is similar alone. A row without both kinds of specimen fails.
 func TestFormats(t *testing.T) {
@@ -242,14 +377,20 @@ func TestFormats(t *testing.T) {
 	s := New()
 	for i := range s.matcher.formats {
 		f := &s.matcher.formats[i]
-		own, ok := specimens[row(*f)]
+		own := specimens[row(*f)]
 		used[row(*f)] = true
 		t.Run(row(*f), func(t *testing.T) {
-			if !ok || len(own.similar) == 0 {
+			own.similar = slices.Concat(own.similar, similar(*f))
+			if len(own.similar) == 0 {
 				t.Fatal("the row has no specimens: give it a secret, and a text that is similar and none")
 			}
-			if f.provider == "" || f.id == "" || (f.prefixes == nil) == (f.names == nil) {
-				t.Error("a row has a provider, an id, and prefixes or names")
+			if f.provider == "" || f.id == "" || f.prefixes == nil && f.names == nil && f.services == nil {
+				t.Error("a row has a provider, an id, and prefixes, names or services")
+			}
+			for _, c := range []byte(" \t\n\\\"'`") {
+				if f.set[c] {
+					t.Errorf("%q is in the alphabet", c)
+				}
 			}
 			r := rand.New(rand.NewPCG(1, uint64(i)))
 			for _, start := range starts(*f) {
@@ -271,7 +412,7 @@ func TestFormats(t *testing.T) {
 					}
 				}
 			}
-			if f.find == nil && f.proof == nil && f.names == nil && isAlphanumeric(f.prefixes[0][0]) {
+			if f.find == nil && f.proof == nil && f.prefixes != nil && isAlphanumeric(f.prefixes[0][0]) {
 				text, _ := own.make(r, *f, f.prefixes[0])
 				own.similar = append(own.similar, "x"+text, "9"+text)
 			}
@@ -362,7 +503,7 @@ func ExampleScrubber() {
 
 // What begins like a secret again and again is read once: in quadratic time these would take an hour.
 func TestHostileText(t *testing.T) {
-	for _, unit := range []string{"LS0tLS1CRUdJTi", "xya29.", "privatekey=-----BEGIN PRIVATE KEY-----", "eyJ", "ghp_", "https://a:"} {
+	for _, unit := range []string{"LS0tLS1CRUdJTi", "xya29.", "privatekey=-----BEGIN PRIVATE KEY-----", "eyJ", "ghp_", "https://a:", "password '", "curl -u ", "://a:", "1|", "cGFz", "%25", "login "} {
 		text := strings.Repeat(unit, 4<<20/len(unit))
 		if got := New().Text(text); len(got) > 4*len(text) {
 			t.Errorf("%d bytes of %q become %d", len(text), unit, len(got))

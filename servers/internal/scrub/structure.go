@@ -14,6 +14,15 @@ const (
 	minArmor      = 16       // bytes of a line that is part of a key
 	maxHeaderLine = 256      // bytes of a header line in PEM, such as Proc-Type
 	minURLToken   = 16       // bytes of a user that is a token
+	minBotNumber  = 8        // digits of a Telegram bot
+	maxBotNumber  = 16
+	maxBotSecret  = 35
+	minAppNumber  = 15 // digits of a Facebook application, and bytes of its secret
+	maxAppNumber  = 16
+	minAppSecret  = 27
+	maxAppSecret  = 40
+	maxCommand    = 1 << 10 // bytes between curl and its flag
+	maxClause     = 128     // bytes of a clause of SQL, of a line of a .netrc
 
 	privateKeyLabel = "PRIVATE KEY"
 	dashes          = "-----"
@@ -22,7 +31,8 @@ const (
 // base64URLSet holds the bytes of a JWT's parts.
 var base64URLSet = newByteSet(base64URL) //nolint:gochecknoglobals // an alphabet, never changed
 
-// jwt finds three base64url parts (or five: RFC 7516) of which the first is a JSON object with an algorithm.
+// jwt finds three base64url parts (or five: RFC 7516) of which the first is a JSON object with an algorithm, a type or a
+// key's id.
 func (sc *scan) jwt(at int) (from, to int, ok bool) {
 	text := sc.text
 	if !leftEdge(text, at) || at > 0 && (text[at-1] == '-' || text[at-1] == '_') {
@@ -61,8 +71,10 @@ func joseHeader(s string) bool {
 	}
 	var header struct {
 		Algorithm *string `json:"alg"`
+		Type      *string `json:"typ"`
+		Key       *string `json:"kid"`
 	}
-	return json.Unmarshal(plain, &header) == nil && header.Algorithm != nil
+	return json.Unmarshal(plain, &header) == nil && (header.Algorithm != nil || header.Type != nil || header.Key != nil)
 }
 
 // privateKey finds a private key in PEM, on lines of its own or in a string with escaped breaks. Where the end is
@@ -86,6 +98,12 @@ func (sc *scan) privateKey(at int) (from, to int, ok bool) {
 		return at, end, hasArmor(window[:i])
 	}
 	n := armorEnd(window)
+	if sc.lines {
+		if rest := afterBreaks(window[n:]); rest == "" || isQuote(rest[0]) {
+			sc.key = &keyBlock{from: at, column: at - strings.LastIndexByte(text[:at], '\n') - 1, tail: len(rest), follows: true}
+			return at, body + n, true
+		}
+	}
 	return at, body + n, n > 0
 }
 
@@ -193,7 +211,11 @@ func (sc *scan) userinfo(at int) (from, to int, ok bool) {
 		return 0, 0, false
 	}
 	from = start + len(user) + 1
-	return from, from + len(password), true
+	to = from + len(password)
+	if looksRandom(user) || strings.Contains(strings.ToLower(authority), "@enterprise.contribsys.com") || strings.Contains(strings.ToLower(authority), "@gems.contribsys.com") { // two halves of one secret
+		from = start
+	}
+	return from, to, true
 }
 
 // oauthBasic stands for a password where the user is the secret.
@@ -213,7 +235,7 @@ func before(s, bytes string) string {
 // authSchemes are those of the Authorization header whose credentials are one word; those whose credentials are a
 // list of parameters end in "…".
 var authSchemes = []string{ //nolint:gochecknoglobals // a table, never changed
-	"Basic", "Bearer", "Token", "ApiKey", "Api-Key", "Key", "Negotiate", "NTLM", "Kerberos", "Splunk", "GenieKey", "SSWS", "PRIVATE-TOKEN", "JWT",
+	"Basic", "Bearer", "Token", "ApiKey", "Api-Key", "Api-Token", "ApiToken", "Key", "Negotiate", "NTLM", "Kerberos", "Splunk", "GenieKey", "SSWS", "PRIVATE-TOKEN", "JWT",
 	"Digest…", "OAuth…", "Hawk…", "Signature…", "AWS4-HMAC-SHA256…", "SharedKey…", "HMAC…",
 }
 
@@ -262,4 +284,164 @@ func setCookie(s string) (from, to int, ok bool) {
 	secret, _, _ = strings.Cut(secret, " ")
 	from = len(named) + 1
 	return from, from + len(secret), len(secret) >= minLiteral && secret != "deleted" && !template(secret)
+}
+
+// telegram finds a bot's token: its number, a colon and 35 bytes of which the first is an A.
+func (sc *scan) telegram(at int) (from, to int, ok bool) {
+	from = sc.numberBefore(at, maxBotNumber)
+	if at-from < minBotNumber || from > 0 && isAlphanumeric(sc.text[from-1]) && !strings.HasSuffix(sc.text[:from], "bot") {
+		return 0, 0, false
+	}
+	to = runOf(base64URLSet, sc.text, at+1, maxBotSecret+1)
+	return from, to, telegramToken(sc.text[from:to])
+}
+
+// facebookApp finds an application's number and its secret, between them a bar or its percent-encoded form.
+func (sc *scan) facebookApp(at int) (from, to int, ok bool) {
+	from = sc.numberBefore(at, maxAppNumber)
+	if at-from < minAppNumber || from > 0 && isAlphanumeric(sc.text[from-1]) {
+		return 0, 0, false
+	}
+	to = runOf(base64URLSet, sc.text, at+1, maxAppSecret+1)
+	secret := sc.text[at+1 : to]
+	return from, to, len(secret) >= minAppSecret && len(secret) <= maxAppSecret && varied(secret)
+}
+
+// numberBefore returns where the digits that end at a place begin, at most so many of them.
+func (sc *scan) numberBefore(at, most int) int {
+	from := at
+	for from > sc.done && at-from < most && isDigit(sc.text[from-1]) {
+		from--
+	}
+	return from
+}
+
+// runOf returns where the bytes of a set that begin at a place end, at most so many of them.
+func runOf(set *byteSet, text string, at, most int) int {
+	end := min(len(text), at+most)
+	for at < end && set[text[at]] {
+		at++
+	}
+	return at
+}
+
+// maxMind finds a licence key: 6 bytes, 29 and an ending.
+func (sc *scan) maxMind(at int) (from, to int, ok bool) {
+	from, to = at-36, at+len("_mmk")
+	if from < sc.done || from > 0 && isAlphanumeric(sc.text[from-1]) || to < len(sc.text) && isAlphanumeric(sc.text[to]) {
+		return 0, 0, false
+	}
+	for i := from; i < at; i++ {
+		if isAlphanumeric(sc.text[i]) == (i == from+6) || i == from+6 && sc.text[i] != '_' {
+			return 0, 0, false
+		}
+	}
+	return from, to, varied(sc.text[from:at])
+}
+
+// oracle finds the password in jdbc:oracle:thin:user/password@host.
+func (sc *scan) oracle(at int) (from, to int, ok bool) {
+	start := at + len("jdbc:oracle:thin:")
+	authority := before(sc.text[start:min(len(sc.text), start+maxUserinfo)], urlEnds)
+	user, _, ok := strings.Cut(authority, "/")
+	last := strings.LastIndexByte(authority, '@')
+	if !ok || last <= len(user)+1 || template(authority[len(user)+1:last]) {
+		return 0, 0, false
+	}
+	return start + len(user) + 1, start + last, sc.markerLen(authority[len(user)+1:last]) == 0
+}
+
+// sawCurl remembers a command that curlUser's flags belong to.
+func (sc *scan) sawCurl(_ anchor, at int) (hit, bool) {
+	sc.curl = at + 1
+	return hit{}, false
+}
+
+// curlUser finds the password in curl -u user:password, and a user that is a token.
+func (sc *scan) curlUser(at int) (from, to int, ok bool) {
+	text := sc.text
+	if sc.curl == 0 || at-sc.curl > maxCommand || strings.ContainsAny(text[sc.curl:at], ";|") {
+		sc.curl = 0
+		return 0, 0, false
+	}
+	sc.curl = at // what stands before it was looked at
+	from = at + len(" -u")
+	if text[at+2] == '-' {
+		from = at + len(" --user")
+		if from == len(text) || strings.IndexByte("='\""+blank, text[from]) < 0 {
+			return 0, 0, false
+		}
+	}
+	for i := 0; i < maxGap && from < len(text) && strings.IndexByte("="+blank, text[from]) >= 0; i++ {
+		from++
+	}
+	ends := " \t\r\n'\"`\\"
+	if from < len(text) && isQuote(text[from]) {
+		ends = text[from:from+1] + "\r\n"
+		from++
+	} else if i := strings.IndexByte(text[from:min(len(text), from+maxName)], ':'); i >= 0 && from+i+1 < len(text) && isQuote(text[from+i+1]) && !strings.ContainsAny(text[from:from+i], ends) { // user:"password"
+		from += i + 2
+		password := before(text[from:min(len(text), from+maxUserinfo)], text[from-1:from]+"\r\n")
+		return from, from + len(password), sc.userPassword(from, from+len(password))
+	}
+	userinfo := before(text[from:min(len(text), from+maxUserinfo)], ends)
+	user, password, ok := strings.Cut(userinfo, ":")
+	if !ok || strings.Contains(user, "[") {
+		return 0, 0, false
+	}
+	if password == "" {
+		return from, from + len(user), looksRandom(user)
+	}
+	from += len(user) + 1
+	to = from + len(password)
+	if looksRandom(user) {
+		return from - len(user) - 1, to, true
+	}
+	return from, to, sc.userPassword(from, to)
+}
+
+// userPassword says whether a command's password is one.
+func (sc *scan) userPassword(from, to int) bool {
+	return to > from && sc.markerLen(sc.text[from:to]) == 0 && !sc.refers(&name{}, value{from: from, to: to, quoted: true})
+}
+
+// sqlPassword finds what stands in quotes after IDENTIFIED BY and after PASSWORD.
+func (sc *scan) sqlPassword(at int) (from, to int, ok bool) {
+	text := sc.text
+	if !leftEdge(text, at) {
+		return 0, 0, false
+	}
+	rest := text[at:min(len(text), at+maxClause)]
+	quote := strings.IndexAny(rest, "'\"")
+	if quote < 0 {
+		return 0, 0, false
+	}
+	between := strings.ToLower(rest[:quote])
+	between = strings.TrimPrefix(strings.TrimSpace(strings.TrimPrefix(between, "identified by")), "password")
+	if strings.TrimSpace(between) != "" {
+		return 0, 0, false
+	}
+	v := value{from: at + quote}
+	v.quote(text, at+quote, sc.lineEnd(at+quote))
+	if v.open || v.to-v.from < minLiteral || sc.refers(&name{}, v) || sc.markerLen(text[v.from:v.to]) == v.to-v.from {
+		return 0, 0, false
+	}
+	return v.from, v.to, true
+}
+
+// netrc finds the password in machine host login user password secret.
+func (sc *scan) netrc(at int) (from, to int, ok bool) {
+	text := sc.text
+	if !strings.Contains(text[max(0, at-maxClause):at], "machine ") {
+		return 0, 0, false
+	}
+	user := before(text[at+len("login "):min(len(text), at+maxClause)], blank+"\n")
+	from = at + len("login ") + len(user) + 1
+	if user == "" || from >= len(text) || !strings.HasPrefix(text[from:], "password ") {
+		return 0, 0, false
+	}
+	from += len("password ")
+	v := value{from: from, separator: ' '}
+	v.run(text, &name{}, maxChecked)
+	return from, v.to, v.to > from && sc.markerLen(text[from:v.to]) == 0 && !sc.refers(&name{}, v)
 }

@@ -278,12 +278,20 @@ func (sc *scan) judge(formats []*format, n *name, v value) (hit, bool) {
 
 // specific names the secret by its looks where it has any, so that it has one name wherever it stands.
 func (sc *scan) specific(h hit) hit {
-	for _, a := range sc.anchors[sc.text[h.from]] {
-		if a.format == nil || a.format.lead > 0 || !strings.HasPrefix(sc.text[h.from:], a.literal) {
-			continue
-		}
-		if own, ok := a.find(sc, a, h.from); ok && own.from == h.from && own.to == h.to {
-			return own
+	if sc.naming { // what begins like itself again and again would go as deep as it is long
+		return h
+	}
+	sc.naming = true
+	defer func() { sc.naming = false }()
+	short, long := sc.anchorsAt(sc.text, h.from)
+	for _, anchors := range [][]anchor{short, long} {
+		for _, a := range anchors {
+			if a.format == nil || a.format.lead > 0 || a.format.services != nil || !a.begins(sc.text, h.from) {
+				continue
+			}
+			if own, ok := a.find(sc, a, h.from); ok && own.from == h.from && own.to == h.to {
+				return own
+			}
 		}
 	}
 	return h
@@ -298,7 +306,7 @@ func (sc *scan) apply(f *format, n *name, v value) (hit, bool) {
 			end, _ = sc.header(n, v, len(sc.text))
 			from, to, ok = f.part(sc.text[v.from:end])
 		}
-		return hit{v.from + from, v.from + to, f}, ok
+		return hit{from: v.from + from, to: v.from + to, format: f}, ok
 	case f.alphabet != "":
 		return sc.spelled(f, n, v)
 	}
@@ -311,7 +319,7 @@ func (sc *scan) apply(f *format, n *name, v value) (hit, bool) {
 	if !v.whole {
 		v.run(sc.text, n, len(sc.text))
 	}
-	return hit{v.from, v.to, f}, true
+	return hit{from: v.from, to: v.to, format: f}, true
 }
 
 // spelled applies a format with an alphabet and a length.
@@ -338,7 +346,7 @@ func (sc *scan) spelled(f *format, n *name, v value) (hit, bool) {
 	if f.max > 0 && (end < v.to || end-v.from > f.max) || end-v.from < f.min {
 		return hit{}, false
 	}
-	return hit{v.from, end, f}, true
+	return hit{from: v.from, to: end, format: f}, true
 }
 
 // trusted says whether a value looks as it must after a name that is trusted so far.

@@ -1,0 +1,121 @@
+package scrub
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	maxWritten = 4 * maxPEM // bytes of a line that a Writer holds
+	maxBehind  = 2 << 10    // bytes before a secret that tell it: a name, a URL's scheme
+	maxHeld    = 4 << 10    // bytes of a terminal's sequence that has not ended
+)
+
+// A Writer scrubs what is written to it, and writes it on line by line. Of a line longer than maxWritten it writes
+// what it can judge, so that it needs no more memory for a line that never ends.
+type Writer struct {
+	to       io.Writer
+	stream   *Stream
+	line     []byte // that has not ended
+	out      []byte
+	skipping bool // to the end of the line: a secret that is as long as what is held
+}
+
+// NewWriter returns a Writer that writes to w what the Stream leaves.
+func NewWriter(w io.Writer, s *Stream) *Writer { return &Writer{to: w, stream: s} }
+
+// Write returns len(p) unless the writer below fails.
+func (w *Writer) Write(p []byte) (int, error) {
+	written := len(p)
+	for len(p) > 0 {
+		i := bytes.IndexByte(p, '\n')
+		if i < 0 {
+			i = len(p)
+		}
+		i = min(i, maxWritten-len(w.line))
+		if !w.skipping {
+			w.line = append(w.line, p[:i]...)
+		}
+		ends := i < len(p) && p[i] == '\n'
+		p = p[i:]
+		switch {
+		case ends:
+			p = p[1:]
+			if !w.skipping {
+				w.out = w.stream.Line(w.out, w.line)
+			}
+			w.out, w.line, w.skipping = append(w.out, '\n'), w.line[:0], false
+		case len(w.line) == maxWritten:
+			w.part()
+		}
+		if err := w.flush(); err != nil {
+			return 0, err
+		}
+	}
+	return written, nil
+}
+
+// Close writes the last line if it has no line break. It does not close the writer below.
+func (w *Writer) Close() error {
+	if len(w.line) > 0 {
+		w.out, w.line = w.stream.Line(w.out, w.line), nil
+	}
+	return w.flush()
+}
+
+func (w *Writer) flush() error {
+	if len(w.out) == 0 {
+		return nil
+	}
+	_, err := w.to.Write(w.out)
+	w.out = w.out[:0]
+	return err
+}
+
+// part scrubs as much of a long line as what comes cannot change.
+func (w *Writer) part() {
+	held := max(0, len(w.line)-maxHeld)
+	if i := bytes.LastIndexByte(w.line[held:], escape); i >= 0 {
+		held += i
+	} else {
+		held = len(w.line)
+		for back := 1; back < utf8.UTFMax; back++ {
+			if r := w.line[held-back:]; utf8.RuneStart(r[0]) {
+				if !utf8.FullRune(r) {
+					held -= back
+				}
+				break
+			}
+		}
+	}
+	text := characters(string(w.line[:held]))
+	end, within := w.stream.scrubber.settled(text)
+	w.out = w.stream.Line(w.out, []byte(text[:end]))
+	w.line, w.skipping = append([]byte(text[end:]), w.line[held:]...), within
+	if within {
+		w.line = w.line[:0]
+	}
+}
+
+// settled returns how much of a line's beginning is the same whatever follows it, and whether it ends within a secret.
+func (s *Scrubber) settled(text string) (end int, within bool) {
+	limit := len(text) - maxPEM
+	sc := scan{matcher: s.matcher, text: text}
+	for end <= limit {
+		h, ok := sc.next()
+		switch {
+		case ok && h.to == len(text):
+			return len(text), true
+		case !ok || h.from-maxBehind > limit:
+			// Not within a word, which could be encoded.
+			if i := strings.LastIndexAny(text[max(end, limit-maxPEM):max(end, limit)], urlEnds); i >= 0 {
+				return max(end, limit-maxPEM) + i + 1, false
+			}
+			return max(end, limit), false
+		}
+		end = h.to
+	}
+	return end, false
+}
