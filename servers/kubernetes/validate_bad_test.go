@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,30 +57,34 @@ func FuzzValidate(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		v := newManifestValidator(structure, structure.newest, customKinds{})
 		readObjects("", text, maxServedValues, v.custom.add, func(finding.Finding) {})
-		readObjects("", text, maxServedValues, func(o object) {
-			var faults []string
-			n := 0
-			v.validate(o, func(f finding.Finding) {
-				if n++; f.Verdict == finding.Fail && (f.Rule == string(ruleUnknownField) || f.Rule == string(ruleType)) {
-					faults = append(faults, f.Location.Field+": "+f.Message)
-				}
-			})
-			if n > 2*maxFaults+2 {
-				t.Fatalf("%d findings", n)
-			}
-			into := known[gvk{o.apiVersion, o.kind}]
-			if into == nil || v.custom[gvk{o.apiVersion, o.kind}] != (customKind{}) {
-				return
-			}
-			if _, endless := structure.endless(o); endless {
-				return
-			}
-			strict, err := kjson.UnmarshalStrict(o.raw, into())
-			if refused := err != nil || len(strict) > 0; refused != (len(faults) > 0) {
-				t.Errorf("%s\nfound %q\nthe decoder says %v %v", o.raw, faults, strict, err)
-			}
-		}, func(finding.Finding) {})
+		readObjects("", text, maxServedValues, func(o object) { decoded(t, v, known[gvk{o.apiVersion, o.kind}], o) }, func(finding.Finding) {})
 	})
+}
+
+// decoded holds what the validator says of one object to what the API server's decoder does, if it has a struct for it. It returns
+// whether they refuse the object.
+func decoded(t *testing.T, v *manifestValidator, into func() any, o object) bool {
+	t.Helper()
+	var faults []string
+	n := 0
+	v.validate(o, func(f finding.Finding) {
+		if n++; f.Verdict == finding.Fail && (f.Rule == string(ruleUnknownField) || f.Rule == string(ruleType)) {
+			faults = append(faults, f.Location.Field+": "+f.Message)
+		}
+	})
+	if n > 2*maxFaults+2 {
+		t.Fatalf("%d findings", n)
+	}
+	_, custom := v.custom[gvk{o.apiVersion, o.kind}]
+	if _, endless := v.schemas.endless(o); endless || into == nil || custom {
+		return false
+	}
+	strict, err := kjson.UnmarshalStrict(o.raw, into())
+	refused := err != nil || len(strict) > 0
+	if refused != (len(faults) > 0) {
+		t.Errorf("%s\nfound %q\nthe decoder says %v %v", o.raw, faults, strict, err)
+	}
+	return refused
 }
 
 // FuzzCustomKinds validates any objects by any CustomResourceDefinitions.
@@ -245,5 +250,32 @@ func TestEndlessQuantity(t *testing.T) {
 	out, err = call(t, tool, map[string]any{"text": fmt.Sprintf(pod, "1e-3"), "level": "privileged"})
 	if err != nil || out.Verdict != finding.Pass {
 		t.Errorf("%+v, %v", out, err)
+	}
+}
+
+// TestAgainstDecoder does what the test against a real server does for the kinds above, with the server's decoder alone: many more
+// mutations, and on every machine.
+func TestAgainstDecoder(t *testing.T) {
+	v, samples := validatorOfSamples(t)
+	known := typed()
+	r := rand.New(rand.NewPCG(5, 6))
+	refusals, sent := 0, 0
+	for _, sample := range samples {
+		into := known[sample.kind]
+		if into == nil {
+			continue
+		}
+		for range 100 {
+			text, _ := mutate(t, r, sample.text)
+			readObjects("", text, maxCheckValues, func(o object) {
+				if sent++; decoded(t, v, into, o) {
+					refusals++
+				}
+			}, func(finding.Finding) {})
+		}
+	}
+	t.Logf("%d of %d mutations are refused", refusals, sent)
+	if sent < 1000 || refusals < sent/4 {
+		t.Error("too few: the comparison does not say much")
 	}
 }
