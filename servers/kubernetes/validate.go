@@ -384,6 +384,7 @@ func mergedKeys(n *yaml.Node, depth int) []string {
 			}
 			keys = append(keys, keyIdentity(resolve(n.Content[i])))
 		}
+	default: // nothing to merge
 	}
 	return keys
 }

@@ -122,19 +122,17 @@ func (c *Cluster) await(t testing.TB, exited <-chan struct{}) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	last := "no answer"
 	for _, path := range []string{"/readyz", "/api/v1/namespaces/default"} {
 		for {
 			status, answer, err := c.Do(ctx, Admin, http.MethodGet, path, "", nil)
 			if err == nil && status == http.StatusOK {
 				break
 			}
-			last = fmt.Sprintf("%s: %d %s %v", path, status, answer, err)
 			select {
 			case <-exited:
 				t.Fatal("the API server ended")
 			case <-ctx.Done():
-				t.Fatalf("the control plane was not ready within %s: %s", patience, last)
+				t.Fatalf("the control plane was not ready within %s: %s: %d %s %v", patience, path, status, answer, err)
 			case <-time.After(retry):
 			}
 		}
