@@ -93,8 +93,11 @@ func compile() *matcher {
 		m.ids[f.id] = true
 		for _, prefix := range f.prefixes {
 			find := (*scan).token
-			if f.find != nil {
+			switch {
+			case f.find != nil:
 				find = (*scan).structure
+			case f.within != nil:
+				find = f.within
 			}
 			m.anchor(prefix, f, find)
 		}
@@ -227,6 +230,8 @@ type scan struct {
 	// What a member called "name" was worth, for the one called "value" that follows it.
 	pending    []*format
 	pendingEnd int
+
+	manifest manifest
 
 	naming bool // a secret is being named by its looks
 

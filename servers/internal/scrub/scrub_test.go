@@ -110,6 +110,11 @@ func TestPlaces(t *testing.T) {
 		{"PEM, cut", (dashes + "BEGIN " + key)[:300] + "\n2025-03-15 next line", "[redacted:private-key#1]\n2025-03-15 next line"},
 		{"PEM, encrypted, cut", dashes + "BEGIN RSA " + privateKeyLabel + dashes + "\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\n" + strings.Repeat("aB3d", 16) + "\nx y", "[redacted:private-key#1]\nx y"},
 		{"PEM, behind a log's prefix", "web-1  | " + strings.ReplaceAll(dashes+"BEGIN "+key, "\n", "\nweb-1  | ") + "\nweb-1  | started", "web-1  | [redacted:private-key#1]\nweb-1  | started"},
+		{
+			"Secret", "apiVersion: v1\ndata:\n  ca.crt: aGVsbG8gd29ybGQ=\n  user: \"c2hvcA==\"\n\n  conf: |\n    a=b12345\n    c\nkind: Secret\nmetadata:\n  name: shop-database\n---\nkind: ConfigMap\ndata:\n  mode: aGVsbG8gd29ybGQ=\n",
+			"apiVersion: v1\ndata:\n  ca.crt: [redacted:kubernetes-secret#1]\n  user: \"[redacted:kubernetes-secret#2]\"\n\n  conf: |\n    [redacted:kubernetes-secret#3]\nkind: Secret\nmetadata:\n  name: shop-database\n---\nkind: ConfigMap\ndata:\n  mode: aGVsbG8gd29ybGQ=\n",
+		},
+		{"Secret in JSON in JSON", `{"last":"{\"data\":{\"user\":\"c2hvcHVzZXI=\",\"b\":\"aGVsbG8=\"},\"kind\":\"Secret\",\"metadata\":{\"name\":\"shop-db\"}}"}`, `{"last":"{\"data\":{\"user\":\"[redacted:kubernetes-secret#1]\",\"b\":\"[redacted:kubernetes-secret#2]\"},\"kind\":\"Secret\",\"metadata\":{\"name\":\"shop-db\"}}"}`},
 		{"JWT", "x-amzn: " + makeJWT(rand.New(rand.NewPCG(5, 5))) + ", next", "x-amzn: [redacted:jwt#1], next"},
 		{"JWT, detached", "eyJhbGciOiJIUzI1NiJ9..c2lnbmF0dXJl x", "[redacted:jwt#1] x"},
 		{"JWT, four parts", "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl.com x", "[redacted:jwt#1].com x"},

@@ -20,6 +20,9 @@ type format struct {
 	// find takes the place of alphabet, length and edges. It is told where the prefix begins.
 	find func(sc *scan, at int) (from, to int, ok bool)
 
+	// within finds no secret: it says where all values are some.
+	within func(sc *scan, a anchor, at int) (hit, bool)
+
 	// names are the endings of names whose values are secrets: lower case, separators left out. "_" before one asks
 	// for the beginning of a word inside a longer name, "^" for the beginning of the name.
 	names []string
@@ -248,6 +251,7 @@ func formats() []format {
 		{provider: "Google Cloud", id: "gcp-private-key", names: []string{"privatekey"}, part: pemInString},
 		{provider: "Twilio", id: "twilio-auth-token", names: []string{"twilioauthtoken", "twiliotoken"}, alphabet: lowerHex, min: 32, max: 32, check: varied},
 		{provider: "Docker", id: "docker-auth", names: []string{"^auth"}, alphabet: base64Std, min: 8, max: 1024, check: encodedUserinfo},
+		{provider: "Kubernetes", id: "kubernetes-secret", prefixes: []string{"data", "stringData"}, within: (*scan).enterData, trust: literal},
 		{provider: "Kubernetes", id: "private-key", names: []string{"clientkeydata"}, alphabet: base64Std, min: 64, check: varied},
 
 		// By name: headers.

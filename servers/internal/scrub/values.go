@@ -286,7 +286,7 @@ func (sc *scan) specific(h hit) hit {
 	short, long := sc.anchorsAt(sc.text, h.from)
 	for _, anchors := range [][]anchor{short, long} {
 		for _, a := range anchors {
-			if a.format == nil || a.format.lead > 0 || a.format.services != nil || !a.begins(sc.text, h.from) {
+			if a.format == nil || a.format.lead > 0 || a.format.services != nil || a.format.within != nil || !a.begins(sc.text, h.from) {
 				continue
 			}
 			if own, ok := a.find(sc, a, h.from); ok && own.from == h.from && own.to == h.to {
