@@ -85,7 +85,12 @@ func compile() *matcher {
 		m.anchor(literal, nil, (*scan).pair)
 	}
 	m.anchor("--", nil, (*scan).flag)
-	m.anchor("curl", nil, (*scan).sawCurl)
+	for _, c := range commands() {
+		m.anchor(c.word, nil, func(sc *scan, _ anchor, at int) (hit, bool) {
+			sc.command, sc.commandAt = c, at+1
+			return hit{}, false
+		})
+	}
 	m.anchor(markerStart, nil, (*scan).skipMarker)
 	for i := range m.formats {
 		f := &m.formats[i]
@@ -235,7 +240,8 @@ type scan struct {
 
 	naming bool // a secret is being named by its looks
 
-	curl int // the end of the last command that curlUser's flags belong to
+	command   command // the last one, whose flags come
+	commandAt int     // where to look for its end
 
 	// Of a text that is one of several lines: what it leaves open for the next.
 	lines bool

@@ -76,6 +76,8 @@ func TestPlaces(t *testing.T) {
 		{"XML, attributes", `<add key="Password" value="` + pw + `"/>`, `<add key="Password" value="` + m + `"/>`},
 		{"flag", "mysql --password " + pw + " --host db", "mysql --password " + m + " --host db"},
 		{"flag with =", "mysql --password=" + pw + " --host db", "mysql --password=" + m + " --host db"},
+		{"flag of a command", "mysql -h db -ph0nter2 shop; sshpass -p '" + pw + "' ssh x; mkdir -p " + pw, "mysql -h db -p[redacted:password#1] shop; sshpass -p '[redacted:password#2]' ssh x; mkdir -p " + pw},
+		{"SQL, cut short", "ALTER USER shop IDENTIFIED BY 'correct horse", "ALTER USER shop IDENTIFIED BY '" + m},
 		{"flag in a list", `["mysql", "--password", "` + pw + `", "--host"]`, `["mysql", "--password", "` + m + `", "--host"]`},
 		{"numbered name", "PASSWORD_2=" + pw, "PASSWORD_2=" + m},
 		{"qualified name", "DB_PASSWORD_OLD=" + pw, "DB_PASSWORD_OLD=" + m},

@@ -268,6 +268,11 @@ var specimens = map[string]specimen{
 		secret := random(r, alphanumeric, 10)
 		return "curl -s" + start + " shop:" + secret + " https://x", secret
 	}, similar: []string{"curl -u shop https://x", "curl -u shop:$PASSWORD https://x", "docker run -u 1000:1000 x", "curl -u shop:[redacted:password#1] https://x", "curl -u 'shop:***' https://x"}},
+	"password  -p": {whole: func(r *rand.Rand, start string) (string, string) {
+		secret := random(r, alphanumeric, 10)
+		command := map[string]string{" -p": "docker login -u shop", " -P": "sqlcmd -U shop", " -a": "redis-cli -h db", " -w": "ldapsearch -D cn=shop"}[start]
+		return command + start + " " + secret + " x", secret
+	}, similar: []string{"mkdir -p /var/lib/shop", "docker login -u shop -p $PASSWORD", "docker login x; cp -p abcdef ghi", "mysql -p shopdata", "redis-cli -a", "sshpass -p -x", "docker run -p 8080:80", "sshpass -p '***'"}},
 	"password identified by": {whole: func(r *rand.Rand, start string) (string, string) {
 		secret := random(r, alphanumeric, 10)
 		return "ALTER USER shop " + strings.TrimSuffix(start, " '") + " '" + secret + "';", secret
