@@ -1,9 +1,11 @@
 package scrub
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -245,7 +247,7 @@ func FuzzText(f *testing.F) {
 func FuzzPlanted(f *testing.F) {
 	m := compile()
 	for i := range m.formats {
-		for place := range 8 {
+		for place := range places {
 			f.Add(uint64(i*31+place), i, 0, place, "before", "after")
 		}
 	}
@@ -255,7 +257,7 @@ func FuzzPlanted(f *testing.F) {
 		fm := m.formats[abs(index)%len(m.formats)]
 		r := rand.New(rand.NewPCG(seed, seed))
 		text, secret := specimens[row(fm)].make(r, fm, starts(fm)[abs(start)%len(starts(fm))])
-		in := planted(r, text, before, after, abs(place))
+		in, secret := planted(r, text, secret, before, after, abs(place))
 		out := Text(in)
 		checkText(t, in, out)
 		if strings.Contains(out, secret) && !strings.Contains(before, secret) && !strings.Contains(after, secret) {
@@ -269,9 +271,9 @@ func TestPlanted(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
 	for _, f := range compile().formats {
 		for _, start := range starts(f) {
-			for place := range 8 * 4 {
+			for place := range places * 4 {
 				text, secret := specimens[row(f)].make(r, f, start)
-				in := planted(r, text, `{"a": "b`, `c"}`, place)
+				in, secret := planted(r, text, secret, `{"a": "b`, `c"}`, place)
 				if out := Text(in); strings.Contains(out, secret) {
 					t.Errorf("%q survives in %q, which was %q", secret, out, in)
 				}
@@ -287,9 +289,24 @@ func starts(f format) []string {
 
 func abs(n int) int { return int(uint(n) >> 1) }
 
-// planted returns text between before and after, as one of several things that it can be part of.
-func planted(r *rand.Rand, text, before, after string, place int) string {
-	switch place % 8 {
+// places is how many things a text can be part of.
+const places = 10
+
+// planted returns text between before and after, as one of these, and how its secret is written there.
+func planted(r *rand.Rand, text, secret, before, after string, place int) (in, written string) {
+	switch place % places {
+	case 8: // percent-encoded
+		encoded := url.PathEscape(text)
+		return before + "\nGET /go?to=/x%3Fa%3Db%26" + encoded + "%26c HTTP/1.1\n" + after, encoded
+	case 9: // base64
+		encoded := base64.StdEncoding.EncodeToString([]byte("echo " + text + "\n"))
+		return before + "\n" + encoded + "\n" + after, encoded
+	}
+	return plantedPlain(r, text, before, after, place), secret
+}
+
+func plantedPlain(r *rand.Rand, text, before, after string, place int) string {
+	switch place % places {
 	case 0: // lines
 		return before + "\n" + text + "\n" + after
 	case 1: // a JSON string, with what surrounds it

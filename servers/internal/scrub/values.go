@@ -325,9 +325,13 @@ func (sc *scan) apply(f *format, n *name, v value) (hit, bool) {
 // spelled applies a format with an alphabet and a length.
 func (sc *scan) spelled(f *format, n *name, v value) (hit, bool) {
 	for i := v.from; i < min(v.to, v.from+maxChecked); i++ {
-		if !f.set[sc.text[i]] && f.max > 0 {
+		if f.set[sc.text[i]] || f.max == 0 {
+			continue
+		}
+		if strings.IndexByte("&%;", sc.text[i]) < 0 {
 			return hit{}, false
 		}
+		v.to, v.whole = i, true // the next parameter of a URL, or the end of an encoded one
 	}
 	if v.to-v.from < f.min && v.whole || !f.check(sc.text[v.from:min(v.to, v.from+maxChecked)]) {
 		return hit{}, false
