@@ -12,8 +12,10 @@ export BULKHEAD_SECRETS := $(call setting,BULKHEAD_SECRETS,./secrets)
 export BULKHEAD_POLICY := $(call setting,BULKHEAD_POLICY,./agents/policy.yaml)
 export BULKHEAD_LOCK := $(call setting,BULKHEAD_LOCK,./agents/tools.lock.json)
 export BULKHEAD_WORKSPACE := $(call setting,BULKHEAD_WORKSPACE,./agents/workspace)
+export BULKHEAD_LOGS := $(call setting,BULKHEAD_LOGS,./agents/workspace/logs)
+export BULKHEAD_LOG_SOURCES := $(call setting,BULKHEAD_LOG_SOURCES,./servers/logs/sources.yaml)
 export EGRESS_POLICY := $(call setting,EGRESS_POLICY,./servers/egress/policy.yaml)
-export RELEASE VERIFY_KEY
+export RELEASE VERIFY_KEY MESSAGE MODEL MODEL_URL
 
 # The toolchain of a release: another one makes other bits of the same source.
 pinned-go = $(shell sed -n 's/^toolchain //p' go.mod)
@@ -32,8 +34,13 @@ down: ## stop the bundle; the audit log stays (docker compose down --volumes rem
 	docker compose --profile '*' down
 
 .PHONY: demo
-demo: ## show the running bundle at work, without internet and without a model
-	@go run ./servers/e2e/demo -url http://127.0.0.1:$(BULKHEAD_PORT)/mcp -secrets $(BULKHEAD_SECRETS)
+demo: needs-engine secrets ## a story in a bundle of its own, without internet and without a model; JSON=1 for machines
+	@cd images && go run . load >&2
+	@go run ./servers/e2e/demo $(if $(JSON),-json)
+
+.PHONY: agent
+agent: needs-engine ## one turn of an agent in the bundle: NAME=image-linter MESSAGE='nginx:1.25' [MODEL=PROVIDER/MODEL] [MODEL_URL=…]; needs DOCKER_AGENT_IMAGE
+	@scripts/agent "$(NAME)" "$$MESSAGE"
 
 .PHONY: images
 images: needs-engine secrets ## build every image into the engine, and tell compose their ids in .env
@@ -76,18 +83,14 @@ lint: ## linters, and whether the lock file and go.mod are up to date
 	@scripts/lint $(MODULES)
 
 .PHONY: bench
-<<<<<<< HEAD
-bench: ## the pipeline beside bare mcp-go and net/http alone; every binary's start to first answer, and memory at rest; scrub beside gitleaks
+bench: ## the pipeline beside bare mcp-go and net/http alone; scrub beside gitleaks; logs; terraform and kubernetes on what is large; every binary's start to first answer, and memory at rest
 	@go test -run '^$$' -bench Pipeline -benchtime 1x ./servers/internal/mcpserver
-	@go test -run '^$$' -bench Processes -benchtime 1x ./servers/e2e/processes
 	@go test -run '^$$' -bench . -benchtime 10x ./servers/internal/scrub
 	@cd servers/internal/scrub/gitleaks && go test -run '^$$' -bench . -benchtime 10x .
-=======
-bench: ## the pipeline beside bare mcp-go and net/http alone; every binary's start to first answer, and memory at rest; ten thousand manifests
-	@go test -run '^$$' -bench Pipeline -benchtime 1x ./servers/internal/mcpserver
-	@go test -run '^$$' -bench Processes -benchtime 1x ./servers/e2e/processes
+	@go test -run '^$$' -bench Logs -benchtime 3x ./servers/logs -logs.bytes 1073741824
+	@GOMAXPROCS=1 go test -run '^$$' -bench Estate -benchtime 5x ./servers/terraform
 	@go test -run '^$$' -bench Manifests -benchtime 1x ./servers/e2e/processes
->>>>>>> c544f4b836ce94e5521aee4ce605780391c9c7c9
+	@go test -run '^$$' -bench Processes -benchtime 1x ./servers/e2e/processes
 
 .PHONY: bench-gateway
 bench-gateway: ## a call through the gateway beside the direct call to the same server and a bare mcp-go proxy; a log of ten million records
@@ -106,6 +109,7 @@ conformance: ## the protocol's own conformance suite and inspector against every
 soak: ## what takes hours: SOAKCALLS (1000000) calls to one server, KILLS (1000) of who writes the audit log, and fuzzing for FUZZTIME (10m; or a count, 2000x) each target
 	go test -count=1 -v -timeout 2h -run '^TestSoak$$' ./servers/internal/mcpserver -soak-calls $(or $(SOAKCALLS),1000000)
 	go test -count=1 -v -timeout 1h -run '^TestKill$$' ./servers/internal/audit -audit.kills $(or $(KILLS),1000)
+	go test -count=1 -v -timeout 1h -run '^TestBigFile$$' ./servers/logs -logs.bytes 10737418240
 	@scripts/soak $(or $(FUZZTIME),10m)
 
 .PHONY: needs-engine

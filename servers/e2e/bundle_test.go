@@ -18,6 +18,7 @@ import (
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"github.com/bulkhead-mcp/bulkhead/servers/e2e/canary"
 	"github.com/bulkhead-mcp/bulkhead/servers/e2e/fakehub/hub"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/audit"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpclient"
@@ -86,6 +87,7 @@ func start(ctx context.Context) (*bundle, error) {
 		"COMPOSE_PROJECT_NAME="+project, "COMPOSE_ENV_FILES="+b.path("env"),
 		"COMPOSE_FILE="+filepath.Join(root, "compose.yaml")+":"+filepath.Join(root, "servers/e2e/compose.yaml"),
 		"BULKHEAD_PORT="+port, "BULKHEAD_SECRETS="+b.path("secrets"), "BULKHEAD_WORKSPACE="+b.path("workspace"),
+		"BULKHEAD_LOGS="+b.path("workspace/logs"), "BULKHEAD_LOG_SOURCES="+filepath.Join(root, "servers/logs/sources.yaml"),
 		"EGRESS_POLICY="+b.path("egress.yaml"), "BULKHEAD_POLICY="+b.path("policy.yaml"), "E2E_DIR="+dir,
 		"BULKHEAD_LOCK="+b.path("tools.lock.json"), "BULKHEAD_METRICS_PORT="+metrics,
 	)
@@ -95,7 +97,7 @@ func start(ctx context.Context) (*bundle, error) {
 		func() error { return b.command(ctx, root, "scripts/secrets") },
 		func() error {
 			return b.command(ctx, root, "go", "run", "./servers/e2e/fakehub", "certs", "--dir", b.path("certs"),
-				"--host", "hub.docker.com", "--host", "auth.docker.io", "--host", "registry-1.docker.io")
+				"--host", "hub.docker.com", "--host", "auth.docker.io", "--host", "registry-1.docker.io", "--host", canary.Host)
 		},
 		func() error {
 			return b.command(ctx, filepath.Join(root, "images"), "go", "run", ".", "load", "--test", "--env", b.path("env"))
@@ -123,6 +125,12 @@ clients:
       - {host: hub.docker.com, addresses: [10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16]}
       - {host: auth.docker.io, addresses: [10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16]}
       - {host: registry-1.docker.io, addresses: [10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16]}
+  registry:
+    hosts:
+      - {host: canary.example, addresses: [10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16]}
+  agent:
+    hosts:
+      - {host: model-runner.docker.internal, port: 12434, tls: plain, addresses: [10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16]}
 `
 
 func (b *bundle) writeFiles() error {
@@ -138,12 +146,14 @@ func (b *bundle) writeFiles() error {
 		return err
 	}
 	for name, content := range map[string]string{
-		"policy.yaml":           strings.Replace(string(policy), "\nagents:\n", "\nagents:"+gatewayAgents, 1),
-		"tools.lock.json":       string(lock),
-		"egress.yaml":           egressPolicy,
-		"workspace/broken.yaml": "apiVersion: v1\nkind: Pod\nmetadata:\n  name: [\n",
-		"workspace/large.yaml":  "# " + strings.Repeat("x", 2<<20),
-		"certs/.keep":           "",
+		"policy.yaml":                 strings.Replace(string(policy), "\nagents:\n", "\nagents:"+gatewayAgents, 1),
+		"tools.lock.json":             string(lock),
+		"egress.yaml":                 egressPolicy,
+		"workspace/broken.yaml":       "apiVersion: v1\nkind: Pod\nmetadata:\n  name: [\n",
+		"workspace/large.yaml":        "# " + strings.Repeat("x", 2<<20),
+		"certs/.keep":                 "",
+		"workspace/" + canaryManifest: manifestWithCanaries(), "workspace/logs/" + canaryLog: logWithCanaries(),
+		"model/script.yaml": modelScript,
 		// A token that may write, so that the log has something to warn about.
 		"secrets/dockerhub/identifier": hub.Robot,
 		"secrets/dockerhub/secret":     hub.WriteToken,

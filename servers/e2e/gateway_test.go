@@ -38,6 +38,9 @@ const gatewayAgents = `
     allow:
       - {tool: dockerhub_get_tag, limits: {calls_per_minute: 1}}
       - {tool: dockerhub_list_tags, limits: {concurrent: 1, result_bytes: 1024}}
+  canary:
+    identity: {token: canary}
+    allow: [{tool: "dockerhub_*"}, {tool: "kubernetes_*"}, {tool: "logs_*"}, {tool: "registry_*"}]
   ungranted:
     identity: {token: ungranted}
 `

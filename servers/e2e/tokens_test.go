@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/bulkhead-mcp/bulkhead/servers/e2e/canary"
 	"github.com/bulkhead-mcp/bulkhead/servers/e2e/fakehub/hub"
 )
 
@@ -48,7 +49,16 @@ func (answersWriter) Write(p []byte) (int, error) {
 	return answers.text.Write(p)
 }
 
-// searchForTokens looks for dockerhub's token, in both forms in which it is sent, in everything that the bundle let out
+// secrets are dockerhub's token, in both forms in which it is sent, and all canaries.
+func secrets() []string {
+	all := []string{hub.WriteToken, base64.StdEncoding.EncodeToString([]byte(hub.Robot + ":" + hub.WriteToken))}
+	for _, place := range canary.Places() {
+		all = append(all, canary.Secrets(place)...)
+	}
+	return all
+}
+
+// searchForTokens looks for secrets in everything that the bundle let out
 // while all tests ran: answers, the logs of every container, and the gateway's records, stored results and metrics.
 func (b *bundle) searchForTokens() error {
 	ctx, cancel := context.WithTimeout(context.Background(), searchPatience)
@@ -77,7 +87,7 @@ func (b *bundle) searchForTokens() error {
 		if len(text) == 0 {
 			errs = append(errs, fmt.Errorf("there are no %s to look for tokens in", name))
 		}
-		for _, token := range []string{hub.WriteToken, base64.StdEncoding.EncodeToString([]byte(hub.Robot + ":" + hub.WriteToken))} {
+		for _, token := range secrets() {
 			if at := strings.Index(text, token); at >= 0 {
 				errs = append(errs, fmt.Errorf("a token is in the %s: …%s…", name, text[max(0, at-200):at]))
 			}

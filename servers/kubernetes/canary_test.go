@@ -126,7 +126,7 @@ func TestCanaries(t *testing.T) {
 			}
 		}
 	}
-	all, err := tools(mcpserver.Env{}, options{})
+	all, err := tools(mcpserver.Env{}, &options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -272,7 +272,7 @@ func TestLintTool(t *testing.T) {
 
 // TestDefinitions: what all tools say of themselves fits in 16 KB.
 func TestDefinitions(t *testing.T) {
-	all, err := tools(mcpserver.Env{}, options{})
+	all, err := tools(mcpserver.Env{}, &options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,9 +12,9 @@ func main() {
 	mcpserver.Main(mcpserver.Program{
 		Name:    "kubernetes",
 		Title:   "Kubernetes policy",
-		Summary: "Checks Kubernetes manifests before they are deployed: Pod Security as the API server judges it, and more than a hundred other rules. Nothing is contacted or changed.",
+		Summary: "Checks Kubernetes manifests before they are deployed: Pod Security as the API server judges it, more than a hundred other rules, and the operator's own policies. Nothing is contacted or changed.",
 		Flags:   own.flags,
-		Tools:   func(env mcpserver.Env) ([]mcpserver.Tool, error) { return tools(env, own) },
-		Check:   func(mcpserver.Env) finding.Checker { return newChecker() },
+		Tools:   func(env mcpserver.Env) ([]mcpserver.Tool, error) { return tools(env, &own) },
+		Check:   func(mcpserver.Env) finding.Checker { return withPolicies(newChecker(), &own.policies) },
 	})
 }

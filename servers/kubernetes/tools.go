@@ -18,7 +18,11 @@ import (
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/workspace"
 )
 
-func tools(env mcpserver.Env, own options) ([]mcpserver.Tool, error) {
+func tools(env mcpserver.Env, own *options) ([]mcpserver.Tool, error) {
+	policies, err := own.policies.Load()
+	if err != nil {
+		return nil, err
+	}
 	e, err := newEvaluator()
 	if err != nil {
 		return nil, err
@@ -51,6 +55,7 @@ func tools(env mcpserver.Env, own options) ([]mcpserver.Tool, error) {
 			Title:       "Explain a rule",
 			Description: "Says of a rule that findings name why it is there, how to satisfy it, and where it comes from; without id it lists all rules.",
 		}, s.explainCheck),
+		evaluatePolicyTool(s, policies),
 	}, nil
 }
 

@@ -48,7 +48,7 @@ func toolFor(t testing.TB, files map[string]string) mcpserver.Tool {
 // toolNamed returns one tool of the server.
 func toolNamed(t testing.TB, env mcpserver.Env, name string) mcpserver.Tool {
 	t.Helper()
-	all, err := tools(env, options{})
+	all, err := tools(env, &options{})
 	if err != nil {
 		t.Fatal(err)
 	}

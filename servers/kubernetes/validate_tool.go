@@ -9,6 +9,7 @@ import (
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpserver"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/rego"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/workspace"
 )
 
@@ -63,11 +64,13 @@ func (s server) validateManifests(ctx context.Context, in validateManifestsIn) (
 
 // options are the settings of this server alone.
 type options struct {
-	schemas string
+	schemas  string
+	policies rego.Options
 }
 
 func (o *options) flags(set *flag.FlagSet) {
 	set.StringVar(&o.schemas, "schemas", "", "`folder` of CustomResourceDefinitions, which are the schemas of their kinds; it is read once, at start")
+	o.policies.Flag(set)
 }
 
 // read takes the kinds that an input defines. Only one that mentions a CustomResourceDefinition is looked into; what is wrong with it

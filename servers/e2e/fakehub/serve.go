@@ -15,6 +15,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/bulkhead-mcp/bulkhead/servers/e2e/canary"
 	"github.com/bulkhead-mcp/bulkhead/servers/e2e/fakehub/hub"
 )
 
@@ -37,13 +38,24 @@ func serve(ctx context.Context, logger *slog.Logger, args []string) error {
 	if err != nil {
 		return fmt.Errorf("--cert and --key: %w", err)
 	}
+	leaky, err := leakyRegistry()
+	if err != nil {
+		return err
+	}
+	dockerHub := hub.New()
 	var listenConfig net.ListenConfig
 	listener, err := listenConfig.Listen(ctx, "tcp", *listen)
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
 	}
 	server := &http.Server{
-		Handler:           hub.New(),
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Host == canary.Host {
+				leaky.ServeHTTP(w, r)
+				return
+			}
+			dockerHub.ServeHTTP(w, r)
+		}),
 		ReadHeaderTimeout: headerTimeout,
 		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}},
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),

@@ -41,6 +41,11 @@ type Checker struct {
 
 	// CheckAll stands in place of Check where one input may say something about another. It may return both.
 	CheckAll func(ctx context.Context, inputs []Input) (Report, error)
+	// Judge takes the place of Check and Match where an input is more than a file: it checks what is at a path of the
+	// command line. Standard input comes to Check even so.
+	Judge func(ctx context.Context, path string) ([]Finding, error)
+	// Flagged checks what the checker's own flags name, and says whether they name anything: then no path is needed.
+	Flagged func(ctx context.Context) (findings []Finding, named bool, err error)
 }
 
 // Report is what the inputs of a run came to.
@@ -73,7 +78,11 @@ func (c Checker) Command(ctx context.Context, args []string, stdin io.Reader, st
 	case err != nil:
 		return exitBroken
 	}
-	r := c.run(ctx, opts.paths, stdin)
+	r, checked := c.run(ctx, opts.paths, stdin)
+	if !checked {
+		_, _ = fmt.Fprintf(stderr, "%s check: %v\n", c.Tool, errNoPath)
+		return exitBroken
+	}
 	err = c.write(stdout, opts.format, r)
 	for _, problem := range r.errs {
 		_, _ = fmt.Fprintf(stderr, "%s check: %s\n", c.Tool, printable(problem.Error()))
@@ -85,11 +94,23 @@ func (c Checker) Command(ctx context.Context, args []string, stdin io.Reader, st
 	return r.exitCode(opts)
 }
 
-// run checks what is at the paths.
-func (c Checker) run(ctx context.Context, paths []string, stdin io.Reader) report {
-	var r report
+// run checks what is at the paths, and says whether there was anything to check.
+func (c Checker) run(ctx context.Context, paths []string, stdin io.Reader) (r report, checked bool) {
+	checked = len(paths) > 0
+	if c.Flagged != nil {
+		findings, named, err := c.Flagged(ctx)
+		r.Findings = findings
+		r.fail(err)
+		checked = checked || named
+	}
 	var together []Input
 	for _, path := range paths {
+		if c.Judge != nil && path != "-" {
+			findings, err := c.Judge(ctx, path)
+			r.Findings = append(r.Findings, findings...)
+			r.fail(err)
+			continue
+		}
 		inputs, err := c.read(path, stdin)
 		r.fail(err)
 		if c.CheckAll != nil {
@@ -111,7 +132,7 @@ func (c Checker) run(ctx context.Context, paths []string, stdin io.Reader) repor
 		r.Report = all
 		r.fail(err)
 	}
-	return r
+	return r, checked
 }
 
 // fail keeps the problems that err joins, one by one.
@@ -172,7 +193,7 @@ func (c Checker) parse(args []string, stderr io.Writer) (options, error) {
 		return options{}, err // the flag set has said what is wrong
 	}
 	opts.paths = fs.Args()
-	if err := checkPaths(opts.paths, args); err != nil {
+	if err := checkPaths(opts.paths, args, c.Flagged != nil); err != nil {
 		_, _ = fmt.Fprintf(stderr, "%s check: %v\n", c.Tool, err)
 		fs.Usage()
 		return options{}, err
@@ -180,9 +201,11 @@ func (c Checker) parse(args []string, stderr io.Writer) (options, error) {
 	return opts, nil
 }
 
-func checkPaths(paths, args []string) error {
-	if len(paths) == 0 {
-		return errors.New("name at least one file or folder, or - for standard input")
+var errNoPath = errors.New("name at least one file or folder, or - for standard input")
+
+func checkPaths(paths, args []string, optional bool) error {
+	if len(paths) == 0 && !optional {
+		return errNoPath
 	}
 	stdin := 0
 	for _, path := range paths {
@@ -210,6 +233,12 @@ func (c Checker) read(path string, stdin io.Reader) ([]Input, error) {
 		}
 		return []Input{{Name: "stdin", Data: data}}, nil
 	}
+	return c.Inputs(path)
+}
+
+// Inputs returns what is at a path of the command line: the file, or what in the folder matches. Both results may
+// be set: what could be read is checked even so.
+func (c Checker) Inputs(path string) ([]Input, error) {
 	// The operator's own path may be absolute, contain .. and lead through links; what is below it may not.
 	target, err := filepath.EvalSymlinks(path)
 	if err != nil {

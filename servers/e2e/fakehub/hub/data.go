@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"time"
+
+	"github.com/bulkhead-mcp/bulkhead/servers/e2e/canary"
 )
 
 // The repositories that tests may count on. Those of the trouble namespace answer as trouble.go says.
@@ -13,6 +15,7 @@ const (
 	Alpine  = "library/alpine" // three tags, windows and attestation images among them, two of them one image
 	User    = "acme/api"       // immutable tags, a long description, one tag nobody pulled
 	Private = "acme/plans"     // for those who may read acme's private repositories
+	Leaky   = "acme/leaky"     // secrets in its descriptions
 	Big     = "acme/big"       // BigTags tags, each with an image of its own
 )
 
@@ -133,6 +136,11 @@ func dataSet() map[string]*repository {
 			// The older objects have no dates and no type.
 			ContentTypes: []string{"image"}, MediaTypes: []string{}, Categories: []category{},
 			tags: alpineTags(),
+		},
+		Leaky: {
+			User: "acme", Namespace: "acme", Name: "leaky", HubUser: "acme", RepositoryType: new("image"),
+			Status: 1, StatusText: "active", Description: canary.Text(canary.Description), FullDescription: new("# Leaky\n\n" + canary.Text(canary.Description) + "\n"),
+			MediaTypes: []string{}, ContentTypes: []string{}, Categories: []category{},
 		},
 		User: {
 			User: "acme", Namespace: "acme", Name: "api", HubUser: "acme", RepositoryType: new("image"),

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/bulkhead-mcp/bulkhead/servers/e2e/canary"
 )
 
 // Repositories that answer as their names say, at every path below them.
@@ -28,6 +30,7 @@ const (
 	Loop         = "trouble/loop"         // every page is the first, and has a next one
 	Miscounted   = "trouble/miscounted"   // a count of fewer tags than the page has
 	Echo         = "trouble/echo"         // repeats the request's Authorization in every text that it has
+	LeakyError   = "trouble/leakyerror"   // 500 with secrets in its message
 	EchoError    = "trouble/echoerror"    // the same, as a 403
 )
 
@@ -100,6 +103,8 @@ func lie(w http.ResponseWriter, r *http.Request, name string) {
 		answerJSON(w, page[tag]{Count: 3, Results: nginxTags()[:loopPage]})
 	case Echo:
 		answerJSON(w, map[string]any{"name": "v1", "description": echo, "full_description": "you sent " + echo, "categories": []category{{Name: echo}}, "count": 0, "results": []tag{}})
+	case LeakyError:
+		answerStatus(w, http.StatusInternalServerError, map[string]string{"message": canary.Text(canary.UpstreamError)})
 	case EchoError:
 		answerStatus(w, http.StatusForbidden, map[string]string{"message": "forbidden for " + echo})
 	default:

@@ -1,0 +1,127 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/bulkhead-mcp/bulkhead/servers/e2e/canary"
+	"github.com/bulkhead-mcp/bulkhead/servers/e2e/fakehub/hub"
+)
+
+// Where canaries are planted beside those of the fake upstreams.
+const (
+	canaryManifest = "canary/deployment.yaml"
+	canaryLog      = "canary.log"
+)
+
+// manifestWithCanaries has secrets where people leave them: a Secret, the environment, a command, an annotation, a comment; and
+// a document that is broken after one, which a parser's error could quote.
+func manifestWithCanaries() string {
+	p := canary.Manifest
+	return fmt.Sprintf(`# %[1]s
+apiVersion: v1
+kind: Secret
+metadata: {name: db}
+stringData: {password: %[2]s, token: %[3]s}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: leaky
+  annotations: {notes: "%[1]s"}
+spec:
+  selector: {matchLabels: {app: leaky}}
+  template:
+    metadata: {labels: {app: leaky}}
+    spec:
+      containers:
+      - name: app
+        image: %[4]s:1.0
+        command: [/app, --token, %[3]s]
+        securityContext: {privileged: true}
+        env:
+        - {name: DB_PASSWORD, value: %[2]s}
+        - {name: AWS_ACCESS_KEY_ID, value: %[5]s}
+---
+apiVersion: v1
+kind: Pod
+password: %[2]s: [
+`, canary.Text(p), canary.Password(p), canary.Token(p), canary.Repository, canary.Key(p))
+}
+
+// logWithCanaries has them in lines of several kinds, and in a stack trace.
+func logWithCanaries() string {
+	p := canary.Logs
+	return fmt.Sprintf(`2026-01-02T03:04:05Z INFO %[1]s
+{"time":"2026-01-02T03:04:06Z","level":"info","msg":"login","password":"%[2]s","authorization":"Bearer %[3]s"}
+2026-01-02T03:04:07Z ERROR cannot log in with password=%[2]s
+panic: no access with %[3]s
+
+goroutine 1 [running]:
+main.login(...)
+	/src/main.go:12
+2026-01-02T03:04:08Z INFO ANSI-cut AK%[5]s%[4]s
+`, canary.Text(p), canary.Password(p), canary.Token(p), strings.TrimPrefix(canary.Key(p), "AK"), "\x1b[31m\x1b[0m")
+}
+
+// Secrets that are planted in everything that the servers read come out of no tool; that they come out of no log, record or
+// metric either, and of no answer to any other test, searchForTokens sees in the end.
+func TestCanaries(t *testing.T) {
+	b := theBundle
+	client := b.as(t, "canary")
+	marked := map[canary.Place]bool{}
+	for _, tc := range []struct {
+		place canary.Place // what the answer would show; empty: of something else
+		tool  string
+		args  map[string]any
+		shows bool // that the secrets were there, as marks
+	}{
+		{canary.Logs, "logs_list_sources", map[string]any{"source": "local"}, false},
+		{canary.Logs, "logs_fetch_logs", map[string]any{"source": "local", "container": canaryLog}, true},
+		{canary.Logs, "logs_fetch_logs", map[string]any{"source": "local", "container": canaryLog, "take": "head", "limit": 1, "context": 3}, true},
+		{canary.Logs, "logs_fetch_logs", map[string]any{"source": "local", "contains": "password="}, true},
+		{canary.Logs, "logs_fetch_logs", map[string]any{"source": "local", "matches": "dckr_pat_[A-Za-z0-9]+"}, false},
+		{canary.Logs, "logs_count_by", map[string]any{"source": "local", "container": canaryLog, "by": "message"}, true},
+		{canary.Logs, "logs_trace_errors", map[string]any{"source": "local", "container": canaryLog, "before": 5}, true},
+		{canary.Manifest, "kubernetes_check_pod_security", map[string]any{"path": canaryManifest}, false},
+		{canary.Manifest, "kubernetes_check_pod_security", map[string]any{"text": manifestWithCanaries()}, false},
+		{canary.Manifest, "registry_check_pinning", map[string]any{"path": canaryManifest}, false},
+		{canary.Manifest, "registry_check_updates", map[string]any{"path": canaryManifest}, false},
+		// canary.Plan: the tools of terraform belong here, with a configuration and a plan beside canaryManifest.
+		{canary.Description, "dockerhub_get_repository", map[string]any{"repository": hub.Leaky}, true},
+		{canary.Environment, "registry_inspect_image", map[string]any{"reference": canary.Repository + ":1.0"}, true},
+		{canary.Environment, "registry_lint_image", map[string]any{"reference": canary.Repository + ":1.0"}, false},
+		{canary.Environment, "registry_find_base_image", map[string]any{"reference": canary.Repository + ":1.0"}, false},
+		{canary.Environment, "registry_list_tags", map[string]any{"repository": canary.Repository}, false},
+		{canary.UpstreamError, "dockerhub_get_repository", map[string]any{"repository": hub.LeakyError}, false},
+		{canary.UpstreamError, "dockerhub_list_tags", map[string]any{"repository": hub.LeakyError}, false},
+		{canary.UpstreamError, "registry_inspect_image", map[string]any{"reference": canary.Host + "/acme/broken:1"}, false},
+		{canary.UpstreamError, "registry_check_updates", map[string]any{"references": []string{canary.Host + "/acme/broken:1"}}, false},
+		{canary.Argument, "logs_fetch_logs", map[string]any{"source": "local", "contains": canary.Text(canary.Argument)}, false},
+		{canary.Argument, "logs_fetch_logs", map[string]any{"source": "local", "container": canary.Token(canary.Argument)}, false},
+		{canary.Argument, "kubernetes_check_pod_security", map[string]any{"text": "password: " + canary.Password(canary.Argument) + ": [\n"}, false},
+		{canary.Argument, "dockerhub_get_repository", map[string]any{"repository": "acme/" + strings.ToLower(canary.Key(canary.Argument))}, false},
+	} {
+		result, err := client.CallTool(t.Context(), tc.tool, tc.args, nil)
+		if err != nil {
+			t.Errorf("%s %v: %v", tc.tool, tc.args, err)
+			continue
+		}
+		said := fmt.Sprintf("%s %+v", result.Structured, result)
+		for _, secret := range secrets() {
+			if strings.Contains(said, secret) {
+				t.Errorf("%s %v shows a secret: %s", tc.tool, tc.args, said)
+			}
+		}
+		if tc.shows && !strings.Contains(said, "[redacted:") {
+			t.Errorf("%s %v shows no mark: did it read what it should have? %s", tc.tool, tc.args, said)
+		}
+		marked[tc.place] = marked[tc.place] || strings.Contains(said, "[redacted:")
+	}
+	for _, place := range []canary.Place{canary.Logs, canary.Description, canary.Environment} {
+		if !marked[place] {
+			t.Errorf("nothing was redacted of %s", place)
+		}
+	}
+}

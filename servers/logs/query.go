@@ -1,0 +1,64 @@
+package main
+
+import (
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpserver"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/scrub"
+)
+
+// filters are what several tools take to choose among messages.
+type filters struct {
+	Container string `json:"container,omitempty" jsonschema:"only this log of the source: a name that list_sources gives, or a part of it (a pod, a container, a file); end it in /previous for a container's run before this one" minLength:"1" maxLength:"512"`
+	Since     string `json:"since,omitempty" jsonschema:"only what is as new: a time (RFC 3339), or how long ago (15m, 2h, 7d)" minLength:"2" maxLength:"40" pattern:"^[0-9][0-9A-Za-z:.+-]*$"`
+	Until     string `json:"until,omitempty" jsonschema:"only what is as old, in the same forms" minLength:"2" maxLength:"40" pattern:"^[0-9][0-9A-Za-z:.+-]*$"`
+	Level     string `json:"level,omitempty" jsonschema:"only messages that say that they are as grave" enum:"trace,debug,info,warn,error,fatal"`
+	Contains  string `json:"contains,omitempty" jsonschema:"only messages that contain this text, in the same case" minLength:"1" maxLength:"512" pattern:"^[^\\n\\r]+$"`
+	Matches   string `json:"matches,omitempty" jsonschema:"only messages that match this regular expression (RE2); (?i) ignores case" minLength:"1" maxLength:"1024"`
+}
+
+// query is what a call asks of the logs.
+type query struct {
+	container    string
+	since, until time.Time
+	level        level
+	contains     string
+	expression   *regexp.Regexp
+	tail         bool
+}
+
+// query reads the filters. Times that are told by how long ago they are count from now.
+func (f filters) query(now time.Time) (query, error) {
+	q := query{container: f.Container, level: parseLevel(f.Level), contains: f.Contains}
+	var err error
+	if q.since, err = when(f.Since, now); err != nil {
+		return query{}, mcpserver.Errorf(mcpserver.CodeInvalidArguments, "since: %w", err)
+	}
+	if q.until, err = when(f.Until, now); err != nil {
+		return query{}, mcpserver.Errorf(mcpserver.CodeInvalidArguments, "until: %w", err)
+	}
+	if !q.since.IsZero() && !q.until.IsZero() && q.until.Before(q.since) {
+		return query{}, mcpserver.Errorf(mcpserver.CodeInvalidArguments, "until is before since")
+	}
+	if f.Matches != "" {
+		if q.expression, err = regexp.Compile(f.Matches); err != nil {
+			return query{}, mcpserver.Errorf(mcpserver.CodeInvalidArguments, "matches: %w", err)
+		}
+	}
+	return q, nil
+}
+
+// fits says whether a message is one of those that are asked for. It is judged as it is shown: redacted, and without the
+// numbers of its marks, which depend on what else was read.
+func (q query) fits(e entry) bool {
+	if e.level < q.level || !q.since.IsZero() && e.time.Before(q.since) || !q.until.IsZero() && (e.time.IsZero() || e.time.After(q.until)) {
+		return false
+	}
+	if q.contains == "" && q.expression == nil {
+		return true
+	}
+	text := scrub.Unnumbered(e.text)
+	return strings.Contains(text, q.contains) && (q.expression == nil || q.expression.MatchString(text))
+}

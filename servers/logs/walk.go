@@ -1,0 +1,298 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpserver"
+)
+
+// walk goes through the logs of a source once, from where it is told to.
+type walk struct {
+	source   namedSource
+	query    query
+	from     *place
+	deadline time.Time
+	now      func() time.Time
+	redact   *redactor
+
+	read     int64    // bytes of logs that were looked through, whether or not all was looked at
+	problems []string // what could not be read
+	late     bool     // it ended because of the time
+}
+
+// visitor takes what begins in the stretches of a log, in the direction of the walk.
+type visitor interface {
+	// enter says that what comes is of a part of this stream.
+	enter(stream string)
+	// visit takes a stretch, which ends at to. If it has enough, it says at which offset to go on.
+	visit(b block, to int64) (at int64, enough bool)
+	// hold makes a visitor that takes forwards what cannot be read backwards, and give takes over what that one kept. If it
+	// has enough then, it says at which offset to go on, if not at the end.
+	hold() visitor
+	give(held visitor) (at int64, within, enough bool)
+}
+
+// run visits everything, and returns where to go on, or nil at the end.
+func (w *walk) run(ctx context.Context, v visitor) (*place, error) {
+	all, problems, err := w.source.streams(ctx)
+	if err != nil {
+		return nil, err
+	}
+	streams := chosen(all, w.query.container)
+	if len(streams) == 0 && w.query.container != "" {
+		return nil, mcpserver.Errorf(mcpserver.CodeNotFound, "container: nothing of source %s is called %q; list_sources lists what there is", w.source.name, w.query.container)
+	}
+	w.problems = problems
+	if w.query.tail {
+		slices.Reverse(streams)
+	}
+	if w.from != nil {
+		i := slices.IndexFunc(streams, func(s stream) bool { return sum(s.name) == w.from.stream })
+		if i < 0 {
+			return nil, mcpserver.Errorf(mcpserver.CodeInvalidArguments, "cursor: %w", errMoved)
+		}
+		streams = streams[i:]
+	}
+	for _, s := range streams {
+		next, err := w.stream(ctx, s, v)
+		if next != nil || err != nil {
+			return next, err
+		}
+	}
+	return nil, nil
+}
+
+func (w *walk) stream(ctx context.Context, s stream, v visitor) (*place, error) {
+	parts := slices.Clone(s.parts)
+	if w.query.tail {
+		slices.Reverse(parts)
+	}
+	mark := ""
+	if from := w.from; from != nil {
+		w.from = nil
+		i := slices.IndexFunc(parts, func(p part) bool { return p.id == from.part })
+		if i < 0 {
+			return nil, mcpserver.Errorf(mcpserver.CodeInvalidArguments, "cursor: %w", errMoved)
+		}
+		parts, mark = parts[i:], from.mark
+	}
+	for _, p := range parts {
+		if !p.modified.IsZero() && !w.query.since.IsZero() && p.modified.Before(w.query.since.Add(-disorder)) {
+			continue
+		}
+		at, err := w.part(ctx, s, p, mark, v)
+		switch {
+		case errors.Is(err, errCursor), errors.Is(err, errShrunk):
+			return nil, mcpserver.Errorf(mcpserver.CodeInvalidArguments, "cursor: %w", err)
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case err != nil:
+			if _, visible := errors.AsType[*mcpserver.Error](err); visible && len(s.parts) == 1 && w.query.container != "" {
+				return nil, err // there is nothing else to tell
+			}
+			w.problems = append(w.problems, p.name+": "+reason(err))
+		case at != nil:
+			return &place{sum(s.name), p.id, *at}, nil
+		}
+		mark = ""
+	}
+	return nil, nil
+}
+
+// part visits one part from the place that mark names, and returns where to go on if that is within it.
+func (w *walk) part(ctx context.Context, s stream, p part, mark string, v visitor) (*string, error) {
+	if w.late = !w.now().Before(w.deadline); w.late {
+		return &mark, nil
+	}
+	open, err := p.open(ctx, span{w.query.since, w.query.until, w.query.tail, mark})
+	if err != nil {
+		return nil, err
+	}
+	defer open.close()
+	if open.note != "" {
+		w.problems = append(w.problems, p.name+": "+open.note)
+	}
+	r := &reader{content: open.content, decode: decoder(open.format), clock: open.clock, join: w.source.join, redact: w.redact}
+	begin, end, err := w.bounds(r, p, mark)
+	if err != nil {
+		return nil, err
+	}
+	pass := &pass{walk: w, stream: s.name, reader: r, skip: newSkipper(w.query.contains, open.format)}
+	v.enter(s.name)
+	var at int64
+	var more bool
+	switch {
+	case w.query.tail && p.compressed:
+		return w.packedTail(ctx, pass, p, begin, end, v)
+	case w.query.tail:
+		at, more, err = pass.backwards(ctx, begin, end, v)
+	default:
+		at, more, err = pass.forwards(ctx, begin, end, v)
+	}
+	switch {
+	case err != nil || !more && !open.more:
+		return nil, err
+	case !more && w.query.tail:
+		at = 0
+	case !more:
+		at = r.content.size()
+	}
+	next := r.content.mark(at)
+	return &next, nil
+}
+
+// packedTail is part for what can only be read from its beginning, and is asked for from its end.
+func (w *walk) packedTail(ctx context.Context, pass *pass, p part, begin, end int64, v visitor) (*string, error) {
+	held := v.hold()
+	held.enter(pass.stream)
+	if _, late, err := pass.forwards(ctx, begin, end, held); err != nil || late {
+		w.problems = append(w.problems, p.name+": it is compressed, and too large to be read from its end in one call; take head of it, or unpack it")
+		return nil, err
+	}
+	at, within, enough := v.give(held)
+	if !enough {
+		return nil, nil
+	}
+	if !within {
+		at = min(end, pass.reader.content.size())
+	}
+	next := pass.reader.content.mark(at)
+	return &next, nil
+}
+
+// bounds are where in the part to read: behind or before the mark, and where the times that are asked for can be.
+func (w *walk) bounds(r *reader, p part, mark string) (begin, end int64, err error) {
+	end = r.content.size()
+	if mark != "" {
+		at, err := r.content.place(mark)
+		if err != nil {
+			return 0, 0, err
+		}
+		if w.query.tail {
+			end = at
+		} else {
+			begin = at
+		}
+	}
+	if p.compressed {
+		return begin, end, nil
+	}
+	if !w.query.since.IsZero() {
+		at, err := r.bisect(w.query.since, false)
+		if err != nil {
+			return 0, 0, err
+		}
+		begin = max(begin, at)
+	}
+	if !w.query.until.IsZero() {
+		at, err := r.bisect(w.query.until, true)
+		if err != nil {
+			return 0, 0, err
+		}
+		end = min(end, at)
+	}
+	return begin, end, nil
+}
+
+// pass is a walk through one part. The stretches that it reads grow, and where they are depends on nothing that stands in
+// the part.
+type pass struct {
+	walk   *walk
+	stream string
+	reader *reader
+	skip   *skipper
+}
+
+func (p *pass) forwards(ctx context.Context, begin, end int64, v visitor) (int64, bool, error) {
+	size := int64(minBlock)
+	for from := begin; from < min(end, p.reader.content.size()); {
+		empty, to, err := p.empty(from, min(from+skipBlock, end, p.reader.content.size()))
+		if err != nil {
+			return 0, false, err
+		}
+		for !empty && from < to {
+			next := min(from+size, to)
+			size = min(size*2, maxBlock)
+			if at, enough, err := p.visit(ctx, from, next, v); err != nil || enough {
+				return at, enough, err
+			}
+			from = next
+			if p.over() && from < min(end, p.reader.content.size()) {
+				return from, true, nil
+			}
+		}
+		from = to
+		if p.over() && from < min(end, p.reader.content.size()) {
+			return from, true, nil
+		}
+	}
+	return 0, false, nil
+}
+
+func (p *pass) backwards(ctx context.Context, begin, end int64, v visitor) (int64, bool, error) {
+	size := int64(minBlock)
+	for to := end; to > begin; {
+		empty, from := false, max(begin, to-skipBlock)
+		if p.skip != nil {
+			var err error
+			if empty, _, err = p.empty(from, to); err != nil {
+				return 0, false, err
+			}
+		}
+		for !empty && to > from {
+			next := max(to-size, from)
+			size = min(size*2, maxBlock)
+			if at, enough, err := p.visit(ctx, next, to, v); err != nil || enough {
+				return at, enough, err
+			}
+			to = next
+			if p.over() && to > begin {
+				return to, true, nil
+			}
+		}
+		to = from
+		if p.over() && to > begin {
+			return to, true, nil
+		}
+	}
+	return 0, false, nil
+}
+
+// empty says that nothing that begins in [from, to) can be asked for.
+func (p *pass) empty(from, to int64) (bool, int64, error) {
+	empty, err := p.skip.empty(p.reader.content, from, to)
+	if empty {
+		p.count(from, to)
+	}
+	return empty, to, err
+}
+
+// count notes what was looked through. How long a packed file is may be known only now.
+func (p *pass) count(from, to int64) {
+	p.walk.read += max(0, min(to, p.reader.content.size())-from)
+}
+
+func (p *pass) visit(ctx context.Context, from, to int64, v visitor) (int64, bool, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, false, err
+	}
+	if empty, _, err := p.empty(from, to); empty || err != nil {
+		return 0, false, err
+	}
+	b, err := p.reader.entries(from, to)
+	if err != nil {
+		return 0, false, err
+	}
+	p.count(from, to)
+	at, enough := v.visit(b, to)
+	return at, enough, nil
+}
+
+// over says that the time is up.
+func (p *pass) over() bool {
+	p.walk.late = !p.walk.now().Before(p.walk.deadline)
+	return p.walk.late
+}
