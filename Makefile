@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-MODULES := . images
+MODULES := . images scripts/schemas
 
 # A setting of the environment, else of .env as compose reads it, else the default.
 setting = $(or $($(1)),$(shell sed -n 's/^$(1)=//p' .env 2>/dev/null | tail -n 1),$(2))
@@ -61,6 +61,10 @@ secrets: ## make the tokens that are missing
 lock: ## write agents/tools.lock.json from what the servers say of themselves; review the change
 	@scripts/lock >agents/tools.lock.json.new && mv agents/tools.lock.json.new agents/tools.lock.json
 
+.PHONY: schemas
+schemas: ## write servers/kubernetes/schemas.txt from the modules of Kubernetes; review the change
+	@cd scripts/schemas && go run .
+
 .PHONY: test
 test: ## all tests that this machine can run
 	@scripts/test
@@ -74,10 +78,11 @@ lint: ## linters, and whether the lock file and go.mod are up to date
 	@scripts/lint $(MODULES)
 
 .PHONY: bench
-bench: ## the pipeline beside bare mcp-go and net/http alone; every binary's start to first answer, and memory at rest
+bench: ## the pipeline beside bare mcp-go and net/http alone; every binary's start to first answer, and memory at rest; ten thousand manifests
 	@go test -run '^$$' -bench Pipeline -benchtime 1x ./servers/internal/mcpserver
 	@go test -run '^$$' -bench Logs -benchtime 3x ./servers/logs -logs.bytes 1073741824
 	@go test -run '^$$' -bench Processes -benchtime 1x ./servers/e2e/processes
+	@go test -run '^$$' -bench Manifests -benchtime 1x ./servers/e2e/processes
 
 .PHONY: bench-gateway
 bench-gateway: ## a call through the gateway beside the direct call to the same server and a bare mcp-go proxy; a log of ten million records

@@ -13,14 +13,24 @@ import (
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
 )
 
-// checker judges inputs at one level and version.
+// checker says what inputs are held to.
 type checker struct {
 	evaluator *evaluator
 	err       error // why there is no evaluator
-	level     api.Level
-	version   string
-	values    int // of one document
-	kept      int // findings of one input
+
+	pods    bool       // hold pods to the Pod Security Standards
+	level   api.Level  // "" is what the pod's Namespace enforces, else restricted
+	version string     // "" is what the pod's Namespace states, else the newest
+	lint    []lintRule // hold objects to these
+
+	schemas *schemas // hold objects to those of the release; nil for no schemas
+	release release
+	custom  customKinds // besides those in the inputs
+
+	selection selection
+	ignores   bool // whether an object may set findings aside by its annotation
+	values    int  // of one document
+	kept      int  // findings of one input
 }
 
 func (c *checker) setLevel(s string) error {
@@ -48,151 +58,337 @@ func isManifest(name string) bool {
 	return slices.Contains([]string{".yaml", ".yml", ".json"}, strings.ToLower(path.Ext(name)))
 }
 
-// verdict is the outcome for one object.
-type verdict struct {
-	object   object
-	verdict  finding.Verdict
+// subject is an object of an input, as far as a run remembers it.
+type subject struct {
+	name, file string
+	at         finding.Location
+	verdict    finding.Verdict
+	judged     bool // something is held to it, so it counts
+	pod        podVerdict
+	set        map[string]string // reasons to set findings aside, by rule
+}
+
+// podVerdict is what a pod was held to, and what it would meet. It is empty for an object without pods.
+type podVerdict struct {
+	applied   api.LevelVersion
+	stated    bool // by the pod's Namespace
+	strictest api.Level
+}
+
+// run judges the inputs of one call, or of one check command. What one object says about another is known when all
+// were read.
+type run struct {
+	*checker
+	pods       bool                  // whether a rule about them is selected
+	lint       []lintRule            // that are selected
+	validator  *manifestValidator    // nil where no rule about schemas is selected
+	namespaces map[string]api.Policy // of the Namespaces in the inputs with labels that count
+	subjects   []*subject
+	skipped    map[string]int // objects that nothing is held to, counted by kind
+	known      *inventory
+	questions  []question
+
+	// Of the input at hand:
 	findings []finding.Finding
+	errs     []error
+	cut      bool // there were more findings than are kept
 }
 
-// outcome is all that one input comes to.
-type outcome struct {
-	version  string            // of the standards
-	verdicts []verdict         // of the objects that have pods, or seem to
-	findings []finding.Finding // about what is no such object
-	kept     int               // findings of the verdicts
-	skipped  map[string]int    // objects without pods, counted by kind
-	errs     []error           // what could not be read
-}
-
-// evaluate judges every object of an input.
-func (c *checker) evaluate(ctx context.Context, file string, data []byte) (outcome, error) {
-	out := outcome{skipped: map[string]int{}}
+// start begins a run over these inputs, each of which is then given to read, and finish ends it.
+func (c *checker) start(inputs []finding.Input) (*run, error) {
 	if c.err != nil {
-		return out, c.err
+		return nil, c.err
 	}
-	v, err := c.evaluator.version(c.version)
-	if err != nil {
-		return out, err
-	}
-	lv := api.LevelVersion{Level: c.level, Version: v}
-	out.version = v.String()
-	var fault error
-	errs := readObjects(file, data, c.values, func(o object) {
-		if fault == nil {
-			fault = errors.Join(ctx.Err(), c.judge(lv, o, &out))
+	r := &run{checker: c, skipped: map[string]int{}, known: newInventory(), pods: c.pods && c.selectsPodRules()}
+	for _, rule := range c.lint {
+		if c.selection.has(rule.ID, rule.Severity) {
+			r.lint = append(r.lint, rule)
 		}
-	}, func(f finding.Finding) { out.findings = append(out.findings, f) })
-	out.errs = append(out.errs, errs...)
-	sortByLine(out.errs)
-	return out, fault
+	}
+	if r.pods && c.level == "" {
+		r.namespaces = c.readNamespaces(inputs)
+	}
+	if c.schemas != nil && slices.ContainsFunc(schemaRules(), func(e entry) bool { return c.selection.has(e.ID, e.Severity) }) {
+		r.validator = c.newValidator(inputs)
+	}
+	return r, nil
 }
 
-// judge adds the verdict on one object to out.
-func (c *checker) judge(lv api.LevelVersion, o object, out *outcome) error {
-	v := verdict{object: o, verdict: finding.Pass}
-	note := func(f finding.Finding) { v.findings = append(v.findings, f) }
+// selectsPodRules says whether any rule of the Pod Security Standards counts.
+func (c *checker) selectsPodRules() bool {
+	return slices.ContainsFunc(podRules(), func(p rule) bool { return c.selection.has(podRulePrefix+string(p.id), p.severity) })
+}
+
+// read judges the objects of an input by themselves. It returns what it found in the order of the lines, what could
+// not be read, and, if it could not go on, why.
+func (r *run) read(ctx context.Context, in finding.Input) ([]finding.Finding, []error, error) {
+	r.findings, r.errs, r.cut = nil, nil, false
+	var fault error
+	errs := readObjects(in.Name, in.Data, r.values, func(o object) {
+		switch {
+		case fault != nil:
+		case len(r.subjects) == maxRunObjects:
+			r.errs = append(r.errs, &inputError{file: in.Name, line: o.location(nil).Line, text: fmt.Sprintf("too large: more than %d objects in all inputs; split them", maxRunObjects)})
+			fault = errTooManyObjects
+		default:
+			fault = errors.Join(ctx.Err(), r.judge(o))
+		}
+	}, func(f finding.Finding) { r.note(nil, f) })
+	if errors.Is(fault, errTooManyObjects) {
+		fault = nil
+	}
+	errs = append(r.errs, errs...)
+	sortByLine(errs)
+	sortByPlace(r.findings)
+	return r.findings, errs, fault
+}
+
+var errTooManyObjects = errors.New("too many objects")
+
+// finish answers the questions that needed every object, and returns what comes of it.
+func (r *run) finish() []finding.Finding {
+	r.findings, r.cut = nil, false
+	for _, q := range r.questions {
+		a := q.ask(r.known)
+		if a.verdict == finding.Pass || a.verdict == "" {
+			continue
+		}
+		f := q.rule.finding(a.verdict, a.message)
+		f.Reason, f.Object, f.Location = a.reason, q.subject.name, q.at
+		r.note(q.subject, f)
+	}
+	r.questions = nil
+	sortByPlace(r.findings)
+	return r.findings
+}
+
+// counts counts the objects by their verdicts.
+func (r *run) counts() finding.Counts {
+	var n finding.Counts
+	for _, s := range r.subjects {
+		if s.judged {
+			n.Add(s.verdict)
+		}
+	}
+	return n
+}
+
+// note keeps a finding, about an object or, where s is nil, about what is none.
+func (r *run) note(s *subject, f finding.Finding) {
+	if !r.selection.has(f.Rule, f.Severity) {
+		return
+	}
+	if s != nil {
+		s.judged = true
+		if reason, ok := s.set[f.Rule]; ok {
+			f.Verdict, f.Reason = finding.Pass, reason
+		}
+		s.verdict = s.verdict.Worse(f.Verdict)
+	}
+	r.keep(f)
+}
+
+// keep is note for a finding that leaves its object's verdict alone.
+func (r *run) keep(f finding.Finding) {
+	if len(r.findings) >= r.kept {
+		r.cut = true
+		return
+	}
+	r.findings = append(r.findings, f)
+}
+
+// judge holds one object to what the run is about.
+func (r *run) judge(o object) error {
+	s := &subject{name: o.String(), file: o.doc.file, at: o.location(nil), verdict: finding.Pass}
+	r.subjects = append(r.subjects, s)
+	note := func(f finding.Finding) { r.note(s, f) }
+	if r.ignores {
+		s.set = o.ignored(note)
+	}
+	if r.validator != nil {
+		s.judged = true
+		r.validator.validate(o, note)
+		if !r.pods && len(r.lint) == 0 {
+			return nil
+		}
+		note = func(f finding.Finding) {
+			if f.Rule != string(ruleStrict) && f.Rule != string(ruleAPIVersion) { // which the schemas have told
+				r.note(s, f)
+			}
+		}
+	}
 	o.reportDoubled(note, o.node)
-	home := builtin(o.kind)
+	m := &manifest{object: o, subject: s}
+	home := servedIn(o.kind)
+	if builtin(o.kind) == "" && len(r.lint) == 0 {
+		home = nil // there is nothing to hold it to
+	}
 	switch {
-	case home == o.apiVersion && home != "":
-		w, err := o.decode(note)
-		if err != nil {
-			out.errs = append(out.errs, err)
-			out.findings = append(out.findings, v.findings...)
+	case slices.Contains(home, o.apiVersion):
+		if err := m.decode(note); err != nil {
+			r.undecoded(s, err)
 			return nil
 		}
-		// One at least, so that a refused pod never looks like one that passes.
-		found, err := c.pod(lv, o, w, max(c.kept-out.kept, 1))
-		if err != nil {
-			return fmt.Errorf("%s: %w", o, err)
+		r.lintObject(m)
+		if m.pod == nil && builtin(o.kind) == "" {
+			if o.kind == "Namespace" && r.pods {
+				r.judgeNamespace(m)
+			}
+			break
 		}
-		v.findings = append(v.findings, found...)
-	case home != "" && slices.Contains([]string{"", "apps", "batch", "extensions"}, group(o.apiVersion)):
-		note(wrongVersion(o, home))
+		if r.pods {
+			if err := r.judgePod(m); err != nil {
+				return fmt.Errorf("%s: %w", o, err)
+			}
+		}
+	case home != nil && retired(o.apiVersion):
+		note(wrongVersion(o, home[0]))
+	case o.kind == "Namespace" && o.apiVersion == "v1" && r.pods:
+		if err := m.decode(note); err != nil {
+			r.undecoded(s, err)
+			return nil
+		}
+		r.judgeNamespace(m)
 	default:
-		at, ok := fieldPath(nil), false
-		if o.kind != "Secret" && o.kind != "ControllerRevision" { // data of any shape, none of which is run
-			at, ok = podLike(o.raw)
-		}
-		if !ok {
-			out.skipped[skippedKind(o)]++
-			out.findings = append(out.findings, v.findings...)
-			return nil
-		}
-		note(o.unknown(ruleCustom, at,
-			fmt.Sprintf("%s of %s holds what looks like a pod template", o.kind, shorten(o.apiVersion)),
-			"its controller, not Kubernetes, makes pods of it, and may change them",
-			"check the pods that it makes: kubectl get pods -o yaml | kubernetes check -"))
+		r.judgeCustom(m)
 	}
-	for _, f := range v.findings {
-		v.verdict = v.verdict.Worse(f.Verdict)
+	if !s.judged {
+		r.skipped[skippedKind(o)]++
 	}
-	out.kept += len(v.findings)
-	out.verdicts = append(out.verdicts, v)
 	return nil
 }
 
-// pod judges the pod of a workload.
-func (c *checker) pod(lv api.LevelVersion, o object, w *workload, most int) ([]finding.Finding, error) {
-	if w == nil || len(w.spec.Containers) == 0 {
-		at := fieldPath{"spec", "containers"}
-		if w == nil {
-			at = fieldPath{"spec", "template"}
-		} else {
-			at = w.at.below(at...)
-		}
-		return []finding.Finding{o.unknown(ruleNoContainers, at, "the pod has no containers", "the API server refuses it", "give it containers")}, nil
+// undecoded tells that an object cannot be judged any further, unless the schemas have told why.
+func (r *run) undecoded(s *subject, err error) {
+	if r.validator == nil || s.verdict != finding.Fail {
+		r.errs = append(r.errs, err)
 	}
-	return c.evaluator.evaluate(lv, w, most)
+}
+
+// judgeCustom looks at an object of a kind that is not known here.
+func (r *run) judgeCustom(m *manifest) {
+	r.lintObject(m)
+	at, ok := fieldPath(nil), false
+	if m.kind != "Secret" && m.kind != "ControllerRevision" { // data of any shape, none of which is run
+		at, ok = podLike(m.raw)
+	}
+	if ok {
+		r.note(m.subject, m.unknown(ruleCustom, at,
+			fmt.Sprintf("%s of %s holds what looks like a pod template", m.kind, stated(m.apiVersion)),
+			"its controller, not Kubernetes, makes pods of it, and may change them",
+			"check the pods that it makes: kubectl get pods -o yaml | kubernetes check -"))
+	}
+}
+
+// judgePod holds the pod of a workload to the Pod Security Standards.
+func (r *run) judgePod(m *manifest) error {
+	m.subject.judged = true
+	if m.pod == nil || len(m.pod.spec.Containers) == 0 {
+		at := fieldPath{"spec", "template"}
+		if m.pod != nil {
+			at = m.pod.at.below("spec", "containers")
+		}
+		r.note(m.subject, m.unknown(ruleNoContainers, at, "the pod has no containers", "the API server refuses it", "give it containers"))
+		return nil
+	}
+	p, err := r.policy(m.namespace)
+	if err != nil {
+		return err
+	}
+	m.pod.applyDefaults()
+	// One more than is kept, so that the cut is noticed.
+	found, err := r.evaluator.evaluate(p.enforce, m.pod, r.kept-len(r.findings)+1)
+	if err != nil {
+		return err
+	}
+	for _, f := range found {
+		if p.from != "" {
+			f.Message += fmt.Sprintf(" (%s enforces %s)", p.from, p.enforce.Level)
+		}
+		r.note(m.subject, f)
+	}
+	for _, a := range p.advice {
+		advised, err := r.evaluator.evaluate(a.LevelVersion, m.pod, r.kept-len(r.findings)+1)
+		if err != nil {
+			return err
+		}
+		for _, f := range advised {
+			if r.selection.has(f.Rule, f.Severity) && !slices.ContainsFunc(found, func(g finding.Finding) bool { return f.Rule == g.Rule && f.Location == g.Location }) {
+				f.Verdict, f.Reason = finding.Unknown, fmt.Sprintf("%s only %s, at level %s", p.from, a.verb, a.Level)
+				r.keep(f)
+				found = append(found, f)
+			}
+		}
+	}
+	m.subject.pod = podVerdict{applied: p.enforce, stated: p.from != "", strictest: r.evaluator.strictest(p.enforce.Version, m.pod)}
+	return nil
 }
 
 func wrongVersion(o object, home string) finding.Finding {
-	reason := fmt.Sprintf("Kubernetes has no %s in %s", o.kind, shorten(o.apiVersion))
+	reason := fmt.Sprintf("Kubernetes has no %s in %s", o.kind, stated(o.apiVersion))
 	fix := fmt.Sprintf("write apiVersion: %s, and check again", home)
-	if release := removedIn(o.apiVersion); release != "" {
+	if release := removedIn(o.apiVersion, o.kind); release != "" {
 		reason = fmt.Sprintf("Kubernetes %s and later do not serve %s", release, o.apiVersion)
 		fix = fmt.Sprintf("write apiVersion: %s (kubectl convert changes the fields that differ), and check again", home)
 	}
 	return o.unknown(ruleAPIVersion, fieldPath{"apiVersion"}, "not judged", reason, fix)
 }
 
-// skippedKind names a kind that has no pods, with its group where it is not the core group.
+// skippedKind names a kind that nothing is held to, with its group where it is not the core group.
 func skippedKind(o object) string {
-	if g := group(o.apiVersion); g != "" {
+	if g := group(o.apiVersion); g != "" && stated(o.apiVersion) == o.apiVersion {
 		return shorten(o.kind + "." + g)
 	}
 	return shorten(o.kind)
 }
 
-// check is the frame's Check: a finding for each thing that is wrong, and one for each object that passes.
-func (c *checker) check(ctx context.Context, in finding.Input) ([]finding.Finding, error) {
-	out, err := c.evaluate(ctx, in.Name, in.Data)
+// checkAll is the frame's CheckAll: a finding for each thing that is wrong, and one for each object that passes.
+func (c *checker) checkAll(ctx context.Context, inputs []finding.Input) (finding.Report, error) {
+	r, err := c.start(inputs)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", in.Name, err)
+		return finding.Report{}, err
 	}
-	if out.kept >= c.kept {
-		out.errs = append(out.errs, &inputError{file: in.Name, text: fmt.Sprintf("too large: %d findings, and maybe more; split the input", c.kept)})
+	var report finding.Report
+	var problems []error
+	for _, in := range inputs {
+		before := len(r.subjects)
+		findings, errs, fault := r.read(ctx, in)
+		if r.cut {
+			errs = append(errs, &inputError{file: in.Name, text: fmt.Sprintf("too large: %d findings, and more; split the input", r.kept)})
+		}
+		if fault != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", in.Name, fault))
+		}
+		if len(findings)+len(errs) == 0 && len(r.subjects) == before {
+			findings = append(findings, emptyInput(in.Name))
+		}
+		report.Findings = append(report.Findings, findings...)
+		problems = append(problems, errs...)
 	}
-	findings := out.findings
-	for _, v := range out.verdicts {
-		findings = append(findings, v.findings...)
-		if v.verdict == finding.Pass {
-			findings = append(findings, c.passed(out.version, v.object))
+	report.Findings = append(report.Findings, r.finish()...)
+	if r.cut {
+		problems = append(problems, fmt.Errorf("too large: %d findings between objects, and more; split the inputs", r.kept))
+	}
+	for _, s := range r.subjects {
+		if s.judged && s.verdict == finding.Pass {
+			report.Findings = append(report.Findings, c.passed(s))
 		}
 	}
-	if len(findings) == 0 && len(out.skipped) == 0 && len(out.errs) == 0 {
-		findings = append(findings, emptyInput(in.Name))
-	}
-	sortByPlace(findings)
-	return findings, errors.Join(out.errs...)
+	sortByFile(report.Findings, inputs)
+	counts := r.counts()
+	report.Objects = &counts
+	return report, errors.Join(problems...)
 }
 
-func (c *checker) passed(version string, o object) finding.Finding {
-	return finding.Finding{
-		Rule: string(rulePass), Title: rulePass.title(), Verdict: finding.Pass,
-		Message: fmt.Sprintf("allowed at level %s, version %s", c.level, version), Object: o.String(), Location: o.location(nil),
+func (c *checker) passed(s *subject) finding.Finding {
+	f := finding.Finding{
+		Rule: string(rulePass), Title: rulePass.title(), Verdict: finding.Pass, Message: "no rule fails",
+		Object: s.name, Location: s.at,
 	}
+	if s.pod.strictest != "" {
+		f.Message += fmt.Sprintf(", and pod security allows it at level %s, version %s", s.pod.applied.Level, s.pod.applied.Version.String())
+	}
+	return f
 }
 
 func emptyInput(name string) finding.Finding {
@@ -216,4 +412,18 @@ func sortByLine(errs []error) {
 // sortByPlace puts the findings of one input in the order of its lines.
 func sortByPlace(findings []finding.Finding) {
 	slices.SortStableFunc(findings, func(a, b finding.Finding) int { return a.Location.Line - b.Location.Line })
+}
+
+// sortByFile puts findings in the order of the inputs, and of the lines in each.
+func sortByFile(findings []finding.Finding, inputs []finding.Input) {
+	order := map[string]int{}
+	for i, in := range inputs {
+		order[in.Name] = i
+	}
+	slices.SortStableFunc(findings, func(a, b finding.Finding) int {
+		if d := order[a.Location.File] - order[b.Location.File]; d != 0 {
+			return d
+		}
+		return a.Location.Line - b.Location.Line
+	})
 }

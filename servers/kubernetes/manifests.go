@@ -5,13 +5,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kjson "sigs.k8s.io/json"
@@ -26,6 +33,8 @@ type object struct {
 	apiVersion, kind string
 	namespace, name  string
 	raw              json.RawMessage
+	bare             string          // the name as it is referred to: whole, and "" where there is none
+	metadata         json.RawMessage // undecoded
 }
 
 // String names the object as findings do: Kind/namespace/name, or Kind/name where it states no namespace.
@@ -156,8 +165,10 @@ func (o *object) setName(raw json.RawMessage) {
 	var fields map[string]json.RawMessage
 	_ = json.Unmarshal(raw, &fields)
 	var generate string
+	o.metadata = raw
 	text(fields["namespace"], &o.namespace)
 	text(fields["name"], &o.name)
+	o.bare = o.name
 	text(fields["generateName"], &generate)
 	switch {
 	case o.name == "" && generate != "":
@@ -197,6 +208,22 @@ func group(apiVersion string) string {
 	return ""
 }
 
+// stated returns the apiVersion for a message. What does not look like one may be the value of a broken Secret.
+func stated(apiVersion string) string {
+	g, version, ok := strings.Cut(apiVersion, "/")
+	if !ok {
+		g, version = "", g
+	}
+	number, ok := strings.CutPrefix(version, "v")
+	for _, stage := range []string{"alpha", "beta"} {
+		number = strings.Replace(number, stage, "", 1)
+	}
+	if !ok || number == "" || strings.Trim(number, "0123456789") != "" || strings.Trim(g, "abcdefghijklmnopqrstuvwxyz0123456789.-") != "" {
+		return "an unknown version"
+	}
+	return shorten(apiVersion)
+}
+
 // builtin returns the apiVersion that serves a workload kind, and "" for every other kind.
 func builtin(kind string) string {
 	switch kind {
@@ -211,16 +238,52 @@ func builtin(kind string) string {
 	}
 }
 
-// removedIn returns the Kubernetes release that stopped serving an apiVersion that once had workloads, after
-// the deprecated API migration guide (kubernetes.io/docs/reference/using-api/deprecation-guide).
-func removedIn(apiVersion string) string {
-	switch apiVersion {
-	case "extensions/v1beta1", "apps/v1beta1", "apps/v1beta2":
+// servedIn returns the apiVersions that serve a kind which something is held to, the newest first.
+func servedIn(kind string) []string {
+	switch kind {
+	case "Service", "ServiceAccount", "ConfigMap", "Secret", "Namespace", "PersistentVolume", "PersistentVolumeClaim", "LimitRange":
+		return []string{"v1"}
+	case "Ingress", "NetworkPolicy":
+		return []string{"networking.k8s.io/v1"}
+	case "HorizontalPodAutoscaler":
+		return []string{"autoscaling/v2", "autoscaling/v1"}
+	case "PodDisruptionBudget":
+		return []string{"policy/v1"}
+	case "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding":
+		return []string{"rbac.authorization.k8s.io/v1"}
+	case "ValidatingWebhookConfiguration", "MutatingWebhookConfiguration":
+		return []string{"admissionregistration.k8s.io/v1"}
+	default:
+		if home := builtin(kind); home != "" {
+			return []string{home}
+		}
+		return nil
+	}
+}
+
+// retired says whether an apiVersion is in a group that has, or once had, the kinds of servedIn. A kind of the same
+// name in another group is another kind.
+func retired(apiVersion string) bool {
+	return slices.Contains([]string{
+		"", "apps", "batch", "extensions", "networking.k8s.io", "autoscaling", "policy", "rbac.authorization.k8s.io", "admissionregistration.k8s.io",
+	}, group(apiVersion))
+}
+
+// removedIn returns the Kubernetes release that stopped serving a kind in an apiVersion, after the deprecated API
+// migration guide (kubernetes.io/docs/reference/using-api/deprecation-guide).
+func removedIn(apiVersion, kind string) string {
+	switch {
+	case apiVersion == "extensions/v1beta1" && kind == "Ingress", apiVersion == "networking.k8s.io/v1beta1",
+		apiVersion == "rbac.authorization.k8s.io/v1beta1", apiVersion == "admissionregistration.k8s.io/v1beta1":
+		return "1.22"
+	case apiVersion == "extensions/v1beta1", apiVersion == "apps/v1beta1", apiVersion == "apps/v1beta2":
 		return "1.16"
-	case "batch/v2alpha1":
+	case apiVersion == "batch/v2alpha1":
 		return "1.21"
-	case "batch/v1beta1":
+	case apiVersion == "batch/v1beta1", apiVersion == "policy/v1beta1", apiVersion == "autoscaling/v2beta1":
 		return "1.25"
+	case apiVersion == "autoscaling/v2beta2":
+		return "1.26"
 	default:
 		return ""
 	}
@@ -229,40 +292,90 @@ func removedIn(apiVersion string) string {
 // workload is the pod that an object makes, or is a template for.
 type workload struct {
 	object
-	meta *metav1.ObjectMeta
-	spec *corev1.PodSpec
-	at   fieldPath // of the pod in the object: none for a Pod, spec.template for a Deployment
+	meta       *metav1.ObjectMeta
+	spec       *corev1.PodSpec
+	given      *corev1.PodSpec // before defaults; the same as spec where that makes no difference
+	at         fieldPath       // of the pod in the object: none for a Pod, spec.template for a Deployment
+	containers []container
 }
 
-// decode reads an object of a built-in workload kind as the API server does: fields that are unknown are
-// dropped, and reported. A nil workload without an error has no pod template.
-func (o object) decode(note func(finding.Finding)) (*workload, error) {
-	switch o.kind {
+// decode reads an object of a kind that something is held to as the API server does. Of a workload, fields that are
+// unknown are reported, since a pod without them is another pod than was meant. One without a pod template has no pod.
+func (m *manifest) decode(note func(finding.Finding)) error {
+	switch m.kind {
 	case "Pod":
-		return decodeAs(o, note, func(p *corev1.Pod) *workload { return &workload{meta: &p.ObjectMeta, spec: &p.Spec} })
+		return decodePod(m, note, func(p *corev1.Pod) *workload { return &workload{meta: &p.ObjectMeta, spec: &p.Spec} })
 	case "PodTemplate":
-		return decodeAs(o, note, func(t *corev1.PodTemplate) *workload { return ofTemplate(&t.Template, "template") })
+		return decodePod(m, note, func(t *corev1.PodTemplate) *workload { return ofTemplate(&t.Template, "template") })
 	case "ReplicationController":
-		return decodeAs(o, note, func(c *corev1.ReplicationController) *workload {
+		return decodePod(m, note, func(c *corev1.ReplicationController) *workload {
 			return ofTemplate(c.Spec.Template, "spec", "template")
 		})
 	case "ReplicaSet":
-		return decodeAs(o, note, func(s *appsv1.ReplicaSet) *workload { return ofTemplate(&s.Spec.Template, "spec", "template") })
+		return decodePod(m, note, func(s *appsv1.ReplicaSet) *workload { return ofTemplate(&s.Spec.Template, "spec", "template") })
 	case "Deployment":
-		return decodeAs(o, note, func(d *appsv1.Deployment) *workload { return ofTemplate(&d.Spec.Template, "spec", "template") })
+		return decodePod(m, note, func(d *appsv1.Deployment) *workload { return ofTemplate(&d.Spec.Template, "spec", "template") })
 	case "StatefulSet":
-		return decodeAs(o, note, func(s *appsv1.StatefulSet) *workload { return ofTemplate(&s.Spec.Template, "spec", "template") })
+		return decodePod(m, note, func(s *appsv1.StatefulSet) *workload { return ofTemplate(&s.Spec.Template, "spec", "template") })
 	case "DaemonSet":
-		return decodeAs(o, note, func(d *appsv1.DaemonSet) *workload { return ofTemplate(&d.Spec.Template, "spec", "template") })
+		return decodePod(m, note, func(d *appsv1.DaemonSet) *workload { return ofTemplate(&d.Spec.Template, "spec", "template") })
 	case "Job":
-		return decodeAs(o, note, func(j *batchv1.Job) *workload { return ofTemplate(&j.Spec.Template, "spec", "template") })
+		return decodePod(m, note, func(j *batchv1.Job) *workload { return ofTemplate(&j.Spec.Template, "spec", "template") })
 	case "CronJob":
-		return decodeAs(o, note, func(c *batchv1.CronJob) *workload {
+		return decodePod(m, note, func(c *batchv1.CronJob) *workload {
 			return ofTemplate(&c.Spec.JobTemplate.Spec.Template, "spec", "jobTemplate", "spec", "template")
 		})
+	case "Service":
+		return decodeAs(m, new(corev1.Service))
+	case "ServiceAccount":
+		return decodeAs(m, new(corev1.ServiceAccount))
+	case "ConfigMap":
+		return decodeAs(m, new(corev1.ConfigMap))
+	case "Secret":
+		return decodeAs(m, new(secret))
+	case "Namespace":
+		return decodeAs(m, new(corev1.Namespace))
+	case "PersistentVolume":
+		return decodeAs(m, new(corev1.PersistentVolume))
+	case "PersistentVolumeClaim":
+		return decodeAs(m, new(corev1.PersistentVolumeClaim))
+	case "LimitRange":
+		return decodeAs(m, new(corev1.LimitRange))
+	case "Ingress":
+		return decodeAs(m, new(networkingv1.Ingress))
+	case "NetworkPolicy":
+		return decodeAs(m, new(networkingv1.NetworkPolicy))
+	case "HorizontalPodAutoscaler":
+		if m.apiVersion == "autoscaling/v1" {
+			return decodeAs(m, new(autoscalingv1.HorizontalPodAutoscaler))
+		}
+		return decodeAs(m, new(autoscalingv2.HorizontalPodAutoscaler))
+	case "PodDisruptionBudget":
+		return decodeAs(m, new(policyv1.PodDisruptionBudget))
+	case "Role":
+		return decodeAs(m, new(rbacv1.Role))
+	case "ClusterRole":
+		return decodeAs(m, new(rbacv1.ClusterRole))
+	case "RoleBinding":
+		return decodeAs(m, new(rbacv1.RoleBinding))
+	case "ClusterRoleBinding":
+		return decodeAs(m, new(rbacv1.ClusterRoleBinding))
+	case "ValidatingWebhookConfiguration":
+		return decodeAs(m, new(admissionv1.ValidatingWebhookConfiguration))
+	case "MutatingWebhookConfiguration":
+		return decodeAs(m, new(admissionv1.MutatingWebhookConfiguration))
 	default:
-		return nil, fmt.Errorf("%s is no workload kind", o.kind)
+		return fmt.Errorf("%s is no kind that anything is held to", m.kind)
 	}
+}
+
+// secret is a Secret without what it holds: its data stay the bytes that they were, and nobody looks at them.
+type secret struct {
+	metav1.ObjectMeta `json:"metadata"`
+
+	Type       corev1.SecretType          `json:"type"`
+	Data       map[string]json.RawMessage `json:"data"`
+	StringData map[string]json.RawMessage `json:"stringData"`
 }
 
 func ofTemplate(t *corev1.PodTemplateSpec, at ...any) *workload {
@@ -272,11 +385,19 @@ func ofTemplate(t *corev1.PodTemplateSpec, at ...any) *workload {
 	return &workload{meta: &t.ObjectMeta, spec: &t.Spec, at: at}
 }
 
-func decodeAs[T any](o object, note func(finding.Finding), pod func(*T) *workload) (*workload, error) {
+func decodeAs[T any](m *manifest, typed *T) error {
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(m.raw, typed); err != nil {
+		return m.explainType(err)
+	}
+	m.typed = typed
+	return nil
+}
+
+func decodePod[T any](m *manifest, note func(finding.Finding), pod func(*T) *workload) error {
 	var typed T
-	strict, err := kjson.UnmarshalStrict(o.raw, &typed)
+	strict, err := kjson.UnmarshalStrict(m.raw, &typed)
 	if err != nil {
-		return nil, o.explainType(err)
+		return m.explainType(err)
 	}
 	if len(strict) > maxStrict {
 		strict = strict[:maxStrict]
@@ -286,15 +407,16 @@ func decodeAs[T any](o object, note func(finding.Finding), pod func(*T) *workloa
 		if !ok {
 			continue
 		}
-		note(o.unknown(ruleStrict, parsePath(field.FieldPath()), fmt.Sprintf("unknown field %q", shorten(field.FieldPath())),
+		note(m.unknown(ruleStrict, parsePath(field.FieldPath()), fmt.Sprintf("unknown field %q", shorten(field.FieldPath())),
 			"a strict API server refuses the object, a lenient one drops the field", "correct the field's name or place, or remove it"))
 	}
-	o.reportDoubledBelow(note)
-	w := pod(&typed)
-	if w != nil {
-		w.object = o
+	m.reportDoubledBelow(note)
+	m.typed, m.pod = &typed, pod(&typed)
+	if m.pod != nil {
+		m.pod.object, m.pod.given = m.object, m.pod.spec
+		m.pod.listContainers()
 	}
-	return w, nil
+	return nil
 }
 
 // reportDoubledBelow reports the doubled keys below the object's own, which are reported already.

@@ -19,21 +19,50 @@ import (
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
 )
 
-// everything returns all that one input brings out, as one string: findings, names, errors.
-func everything(t testing.TB, e *evaluator, file string, data []byte) string {
+// outcome is what a run over one input comes to.
+type outcome struct {
+	*run
+	own, late []finding.Finding // of objects by themselves, and of what one says about another
+	errs      []error
+}
+
+// judged holds one input to a checker.
+func judged(t testing.TB, c checker, file string, data []byte) outcome {
 	t.Helper()
-	c := checker{evaluator: e, level: api.LevelRestricted, version: "latest", values: maxCheckValues, kept: maxKept}
-	out, err := c.evaluate(context.Background(), file, data)
-	if err != nil {
-		t.Fatalf("%v\n%q", err, data)
-	}
-	a := newAnswer("restricted", "latest")
-	a.add(out)
-	answer, err := json.Marshal(a.finish())
+	in := finding.Input{Name: file, Data: data}
+	r, err := c.start([]finding.Input{in})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprintf("%s\n%v", answer, errors.Join(out.errs...))
+	findings, errs, err := r.read(context.Background(), in)
+	if err != nil {
+		t.Fatalf("%v\n%q", err, data)
+	}
+	return outcome{run: r, own: findings, late: r.finish(), errs: errs}
+}
+
+// podChecker holds pods to a level and version alone.
+func podChecker(e *evaluator, level api.Level, version string) checker {
+	return checker{evaluator: e, pods: true, level: level, version: version, values: maxCheckValues, kept: maxKept}
+}
+
+// annotatedChecker has everything on, and lets annotations count.
+func annotatedChecker() checker {
+	c := fullChecker()
+	c.ignores = true
+	return c
+}
+
+// everything returns all that one input brings out, as one string: findings, names, errors.
+func everything(t testing.TB, c checker, file string, data []byte) string {
+	t.Helper()
+	report, err := c.checkAll(context.Background(), []finding.Input{{Name: file, Data: data}})
+	text, fault := json.Marshal(report)
+	if fault != nil {
+		t.Fatal(fault)
+	}
+	o := judged(t, c, file, data)
+	return fmt.Sprintf("%s\n%v\n%v", text, err, o.skipped)
 }
 
 // canary is a Secret's value; in the manifest it stands in clear and as base64.
@@ -65,7 +94,7 @@ stringData:
 // TestSecretsStayIn damages a Secret at every place in every way that is likely to end up in an error, and
 // looks for its values in all that comes out.
 func TestSecretsStayIn(t *testing.T) {
-	e := evaluatorFor(t)
+	c := annotatedChecker()
 	damages := []string{
 		"", "\t", "*", "&x ", "\"", "'", "{", "[", "}", ",", ": ", ":", "\n", "\n---\n", "\n--- ", "!!int ", "!!binary ", "!!float ", "!!timestamp ", "? ", "- ",
 		"%", "|", "#", "\x00", "\xff", "<<: ", "\n<<: ", "\nitems: ", "\nkind: List\nitems: ", "{{", "@", "`", "0x", "\ndata: ", "\nmetadata: ", "\napiVersion: ",
@@ -73,7 +102,7 @@ func TestSecretsStayIn(t *testing.T) {
 	for at := range len(secretManifest) + 1 {
 		for _, damage := range damages {
 			manifest := secretManifest[:at] + damage + secretManifest[at:]
-			got := everything(t, e, "f.yaml", []byte(manifest))
+			got := everything(t, c, "f.yaml", []byte(manifest))
 			for _, secret := range []string{canary, canaryBase64} {
 				if strings.Contains(got, secret) {
 					t.Fatalf("offset %d, %q: %s\nin:\n%s", at, damage, got, manifest)
@@ -85,7 +114,7 @@ func TestSecretsStayIn(t *testing.T) {
 
 // TestSecretInPod: what a pod carries in clear stays in as well, when its field has the wrong type.
 func TestSecretInPod(t *testing.T) {
-	e := evaluatorFor(t)
+	c := annotatedChecker()
 	for _, spec := range []string{
 		`containers: [{name: c, env: [{name: P, value: %s}]}]`,
 		`containers: [{name: c, env: [{name: P, value: [%s]}]}]`,
@@ -104,7 +133,7 @@ func TestSecretInPod(t *testing.T) {
 	} {
 		for _, value := range []string{canary, `"` + canary + `"`, "271828182845904"} {
 			manifest := "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  " + fmt.Sprintf(spec, value) + "\n"
-			got := everything(t, e, "f.yaml", []byte(manifest))
+			got := everything(t, c, "f.yaml", []byte(manifest))
 			if strings.Contains(got, strings.Trim(value, `"`)) {
 				t.Errorf("%s\n%s", manifest, got)
 			}
@@ -171,26 +200,21 @@ func TestBounds(t *testing.T) {
 		{"many comments", strings.Repeat("# x\n", 100_000) + podYAML("p"), 1, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			c := checker{evaluator: e, level: api.LevelBaseline, version: "latest", values: maxCheckValues, kept: maxKept}
-			out, err := c.evaluate(context.Background(), "f.yaml", []byte(tc.in))
-			if err != nil {
-				t.Fatal(err)
+			c := podChecker(e, api.LevelBaseline, "latest")
+			out := judged(t, c, "f.yaml", []byte(tc.in))
+			if counts := out.counts(); counts.Pass+counts.Fail+counts.Unknown != tc.objects {
+				t.Errorf("%+v, want %d objects", counts, tc.objects)
 			}
-			if len(out.verdicts) != tc.objects {
-				t.Errorf("%d objects, want %d", len(out.verdicts), tc.objects)
-			}
-			kept := 0
-			for _, v := range out.verdicts {
-				kept += len(v.findings)
-				if tc.name == "many findings" && v.verdict != finding.Fail {
-					t.Errorf("%s is %s", v.object, v.verdict)
+			for _, s := range out.subjects {
+				if tc.name == "many findings" && s.verdict != finding.Fail {
+					t.Errorf("%s is %s", s.name, s.verdict)
 				}
 			}
-			if kept > maxKept+1 || tc.name == "many doubled keys" && kept > maxStrict {
+			if kept := len(out.own); kept > maxKept || tc.name == "many doubled keys" && kept > maxStrict {
 				t.Errorf("%d findings", kept)
 			}
 			if tc.name == "many findings" {
-				_, err := c.check(context.Background(), finding.Input{Name: "f.yaml", Data: []byte(tc.in)})
+				_, err := c.checkAll(context.Background(), []finding.Input{{Name: "f.yaml", Data: []byte(tc.in)}})
 				out.errs = append(out.errs, err)
 			}
 			text := fmt.Sprint(errors.Join(out.errs...))
@@ -365,17 +389,14 @@ func FuzzManifests(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
-	e, err := newEvaluator()
-	if err != nil {
-		f.Fatal(err)
-	}
+	c := annotatedChecker()
 	const most = 1 << 20
 	f.Fuzz(func(t *testing.T, data []byte) {
 		in := bytes.Join([][]byte{[]byte(secretManifest), data, []byte(secretManifest)}, []byte("\n---\n"))
 		if strings.Contains(string(data), canary) || strings.Contains(string(data), canaryBase64) {
 			return // then it may be a name
 		}
-		got := everything(t, e, "f.yaml", in)
+		got := everything(t, c, "f.yaml", in)
 		for _, secret := range []string{canary, canaryBase64} {
 			if strings.Contains(got, secret) {
 				t.Errorf("a Secret's value came out: %s", got)

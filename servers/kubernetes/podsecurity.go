@@ -11,26 +11,25 @@ import (
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
 )
 
+// newestRelease is the minor version of Kubernetes 1 that k8s.io/pod-security-admission v0.N belongs to; its checks
+// are known up to that release.
+const newestRelease = 37
+
 // evaluator runs the checks of the Pod Security Standards as the API server's admission plug-in runs them.
 type evaluator struct {
 	library policy.Evaluator
 	checks  []policy.Check
-	newest  api.Version // the last version in which a check changed; later ones are not known
+	newest  api.Version // the release of Kubernetes whose library this is
 	rules   map[policy.CheckID]rule
 }
 
 func newEvaluator() (*evaluator, error) {
-	e := &evaluator{checks: policy.DefaultChecks(), newest: api.MajorMinorVersion(1, 0), rules: map[policy.CheckID]rule{}}
+	e := &evaluator{checks: policy.DefaultChecks(), newest: api.MajorMinorVersion(1, newestRelease), rules: map[policy.CheckID]rule{}}
 	library, err := policy.NewEvaluator(e.checks, nil)
 	if err != nil {
 		return nil, fmt.Errorf("pod security: %w", err)
 	}
 	e.library = library
-	for _, check := range e.checks {
-		if last := check.Versions[len(check.Versions)-1].MinimumVersion; e.newest.Older(last) {
-			e.newest = last
-		}
-	}
 	for _, r := range podRules() {
 		e.rules[r.id] = r
 	}
@@ -131,14 +130,29 @@ func applyDefaults(spec *corev1.PodSpec) {
 	}
 }
 
+// applyDefaults makes of the pod what the API server does. With hostNetwork, which ports are its own is worth telling.
+func (w *workload) applyDefaults() {
+	if w.spec.HostNetwork {
+		w.given = w.spec.DeepCopy()
+	}
+	applyDefaults(w.spec)
+}
+
+// strictest returns the strictest level that allows the pod in a version.
+func (e *evaluator) strictest(version api.Version, w *workload) api.Level {
+	for _, level := range []api.Level{api.LevelRestricted, api.LevelBaseline} {
+		refused := slices.ContainsFunc(e.library.EvaluatePod(api.LevelVersion{Level: level, Version: version}, w.meta, w.spec),
+			func(result policy.CheckResult) bool { return !result.Allowed })
+		if !refused {
+			return level
+		}
+	}
+	return api.LevelPrivileged
+}
+
 // evaluate returns what the level and version forbid of a pod, at most the first most findings; none means
 // that it is allowed. The verdict is the library's alone; the rules only tell which field it is about.
 func (e *evaluator) evaluate(lv api.LevelVersion, w *workload, most int) ([]finding.Finding, error) {
-	given := w.spec
-	if given.HostNetwork {
-		given = given.DeepCopy() // which ports are defaulted is worth telling
-	}
-	applyDefaults(w.spec)
 	if lv.Level == api.LevelPrivileged {
 		return nil, nil
 	}
@@ -157,7 +171,7 @@ func (e *evaluator) evaluate(lv api.LevelVersion, w *workload, most int) ([]find
 			// A newer library may have a check that has no rule here yet. The verdict counts all the same.
 			r = rule{id: checks[i].id, title: result.ForbiddenReason, severity: finding.High}
 		}
-		p := pod{meta: w.meta, spec: w.spec, given: given, check: checks[i].run, baseline: e.overridden(checks[i], lv.Version)}
+		p := pod{meta: w.meta, spec: w.spec, given: w.given, check: checks[i].run, baseline: e.overridden(checks[i], lv.Version)}
 		var violations []violation
 		if r.locate != nil {
 			violations = r.locate(p)

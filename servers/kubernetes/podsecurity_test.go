@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -94,16 +93,15 @@ func current(all []fixture, version api.Version) *fixture {
 	return found
 }
 
-// run returns what one rule finds in a manifest, a line each.
-func run(t *testing.T, e *evaluator, lv api.LevelVersion, id policy.CheckID, manifest []byte) string {
+// found returns what one rule finds in a manifest, a line each.
+func found(t *testing.T, e *evaluator, lv api.LevelVersion, id policy.CheckID, manifest []byte) string {
 	t.Helper()
-	c := checker{evaluator: e, level: lv.Level, version: lv.Version.String(), values: maxCheckValues, kept: maxKept}
-	out, err := c.evaluate(context.Background(), "f.yaml", manifest)
-	if err != nil || len(out.errs) > 0 || len(out.findings) > 0 || len(out.verdicts) != 1 {
-		t.Fatalf("%s at %s: %v, %v, %d objects", id, lv, err, out, len(out.verdicts))
+	out := judged(t, podChecker(e, lv.Level, lv.Version.String()), "f.yaml", manifest)
+	if len(out.errs) > 0 || len(out.subjects) != 1 {
+		t.Fatalf("%s at %s: %v, %d objects", id, lv, out.errs, len(out.subjects))
 	}
 	var b strings.Builder
-	for _, f := range out.verdicts[0].findings {
+	for _, f := range out.own {
 		if f.Rule == podRulePrefix+string(id) {
 			fmt.Fprintf(&b, "%d:%d %s %s: %s\n", f.Location.Line, f.Location.Column, f.Location.Field, f.Severity, f.Message)
 		} else if !strings.HasPrefix(f.Rule, podRulePrefix) {
@@ -139,7 +137,7 @@ func TestFixtures(t *testing.T) {
 				if f == nil || f.want == nil {
 					t.Fatalf("no fixture for %s", lv)
 				}
-				got := run(t, e, lv, check.ID, f.fail)
+				got := found(t, e, lv, check.ID, f.fail)
 				if *update && !used[f] {
 					*f.want = []byte(got)
 				}
@@ -147,7 +145,7 @@ func TestFixtures(t *testing.T) {
 				if diff := cmp.Diff(string(*f.want), got); diff != "" || got == "" {
 					t.Errorf("%s: %s fail.yaml (-want +got):\n%s", lv, f.since, diff)
 				}
-				if got := run(t, e, lv, check.ID, f.pass); got != "" {
+				if got := found(t, e, lv, check.ID, f.pass); got != "" {
 					t.Errorf("%s: %s pass.yaml fails:\n%s", lv, f.since, got)
 				}
 			}
@@ -420,12 +418,11 @@ func TestVersion(t *testing.T) {
 func TestUnknownCheck(t *testing.T) {
 	e := evaluatorFor(t)
 	delete(e.rules, "privileged")
-	c := checker{evaluator: e, level: api.LevelBaseline, version: "latest", values: maxCheckValues, kept: maxKept}
-	out, err := c.evaluate(context.Background(), "f.yaml", []byte("apiVersion: v1\nkind: Pod\nspec:\n  containers: [{name: c, securityContext: {privileged: true}}]\n"))
-	if err != nil || len(out.verdicts) != 1 || out.verdicts[0].verdict != finding.Fail {
-		t.Fatalf("%+v, %v", out, err)
+	out := judged(t, podChecker(e, api.LevelBaseline, "latest"), "f.yaml", []byte("apiVersion: v1\nkind: Pod\nspec:\n  containers: [{name: c, securityContext: {privileged: true}}]\n"))
+	if len(out.own) != 1 || out.subjects[0].verdict != finding.Fail {
+		t.Fatalf("%+v", out)
 	}
-	f := out.verdicts[0].findings[0]
+	f := out.own[0]
 	if f.Rule != "pod-security/privileged" || !strings.Contains(f.Message, `container "c" must not set securityContext.privileged=true`) {
 		t.Errorf("%+v", f)
 	}
@@ -436,9 +433,8 @@ func TestPrivilegedLevelAllowsAll(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := checker{evaluator: evaluatorFor(t), level: api.LevelPrivileged, version: "latest", values: maxCheckValues, kept: maxKept}
-	out, err := c.evaluate(context.Background(), "f.yaml", bytes.Clone(archive.Files[0].Data))
-	if err != nil || out.verdicts[0].verdict != finding.Pass {
-		t.Errorf("%+v, %v", out, err)
+	out := judged(t, podChecker(evaluatorFor(t), api.LevelPrivileged, "latest"), "f.yaml", bytes.Clone(archive.Files[0].Data))
+	if out.subjects[0].verdict != finding.Pass {
+		t.Errorf("%+v", out)
 	}
 }

@@ -24,24 +24,29 @@ const (
 // ruleID is a rule about the input itself rather than about a pod.
 type ruleID string
 
+// inputRulePrefix begins the rules that say what could not be judged.
+const inputRulePrefix = "manifest/"
+
 const (
-	rulePass         ruleID = "pod-security"
+	rulePass         ruleID = "manifest/passed"
 	ruleNoObject     ruleID = "manifest/no-object"
 	ruleStrict       ruleID = "manifest/strict-decoding"
 	ruleAPIVersion   ruleID = "manifest/api-version"
 	ruleCustom       ruleID = "manifest/custom-resource"
 	ruleNoContainers ruleID = "manifest/no-containers"
 	ruleUnreadable   ruleID = "manifest/unreadable"
+	ruleIgnore       ruleID = "manifest/ignore"
+	ruleLabels       ruleID = "pod-security/namespace-labels"
 )
 
 func inputRules() []ruleID {
-	return []ruleID{rulePass, ruleNoObject, ruleStrict, ruleAPIVersion, ruleCustom, ruleNoContainers, ruleUnreadable}
+	return []ruleID{rulePass, ruleNoObject, ruleStrict, ruleAPIVersion, ruleCustom, ruleNoContainers, ruleUnreadable, ruleIgnore, ruleLabels}
 }
 
 func (r ruleID) title() string {
 	switch r {
 	case rulePass:
-		return "Pod Security Standards"
+		return "Objects that no rule fails"
 	case ruleNoObject:
 		return "Documents are Kubernetes objects"
 	case ruleStrict:
@@ -54,16 +59,46 @@ func (r ruleID) title() string {
 		return "Pods have containers"
 	case ruleUnreadable:
 		return "Inputs can be read"
+	case ruleIgnore:
+		return "What is set aside is named, with a reason"
+	case ruleLabels:
+		return "Labels of Pod Security say what they mean"
 	default:
 		return string(r)
 	}
 }
 
+// why says why the rule matters, and how is what to do about it.
+func (r ruleID) why() (why, how string) {
+	switch r {
+	case rulePass:
+		return "It is no demand, but what is said of an object in which nothing was found.", "Nothing is left to do."
+	case ruleNoObject:
+		return "What is no object cannot be judged, and kubectl refuses it.", "Leave the file out, or give the object its apiVersion and kind."
+	case ruleStrict:
+		return "A misspelled field does nothing, and one that stands there twice hides another: the object is not what its author thinks.", "Correct the field's name or place, or remove it."
+	case ruleAPIVersion:
+		return "An API server refuses versions that it does not serve, so the object was not judged.", "Write the version that the finding names."
+	case ruleCustom:
+		return "A controller makes the pods, and may change them, so a template says little.", "Check the pods themselves: kubectl get pods -o yaml | kubernetes check -"
+	case ruleNoContainers:
+		return "The API server refuses a pod without containers, so there is nothing to judge.", "Give it containers."
+	case ruleUnreadable:
+		return "What cannot be read was not judged; it must not look like something that passed.", "Correct what the finding names, or split what is too large."
+	case ruleIgnore:
+		return "An annotation that sets aside a rule which does not exist, or says no reason, sets nothing aside.", "Write bulkhead.dev/ignore: RULE REASON, one a line."
+	case ruleLabels:
+		return "Of a level that it cannot read the API server enforces restricted, of a label that it does not know nothing.", "Correct the label: enforce, audit and warn, each also with -version."
+	default:
+		return "", ""
+	}
+}
+
 func (r ruleID) severity() finding.Severity {
 	switch r {
-	case ruleAPIVersion, ruleUnreadable:
+	case ruleAPIVersion, ruleUnreadable, ruleLabels:
 		return finding.High
-	case ruleStrict, ruleCustom, ruleNoContainers:
+	case ruleStrict, ruleIgnore, ruleCustom, ruleNoContainers:
 		return finding.Medium
 	default:
 		return finding.Low
@@ -75,7 +110,7 @@ type rule struct {
 	id       policy.CheckID
 	title    string
 	severity finding.Severity
-	fix      string
+	why, fix string
 	locate   func(pod) []violation
 }
 
@@ -102,58 +137,63 @@ type pod struct {
 func podRules() []rule {
 	return []rule{
 		{"privileged", "Privileged containers", finding.Critical,
+			"A privileged container is root on the node: it sees every device and may change the kernel.",
 			"remove privileged, or set it to false", locatePrivileged},
 		{"windowsHostProcess", "HostProcess", finding.Critical,
+			"A HostProcess container is a process of the Windows node, with its rights.",
 			"remove windowsOptions.hostProcess, or set it to false", locateHostProcess},
 		{"hostNamespaces", "Host namespaces", finding.High,
+			"In the node's namespaces a pod sees and reaches the processes, networks and shared memory of everything on it.",
 			"remove the field, or set it to false", locateHostNamespaces},
 		{"hostPathVolumes", "HostPath volumes", finding.High,
+			"A folder of the node lets a pod read, and often change, what belongs to the node and to other pods.",
 			"use a persistentVolumeClaim, configMap or emptyDir volume instead of hostPath", locateVolumes},
 		{"capabilities_baseline", "Capabilities", finding.High,
+			"Capabilities beyond the usual ones let a container do what only root on the node should.",
 			"remove the capability", locateAddedCapabilities},
 		{"capabilities_restricted", "Capabilities", finding.Medium,
+			"A capability that nobody needs helps only whoever breaks in.",
 			"set securityContext.capabilities.drop: [ALL], and add nothing but NET_BIND_SERVICE", locateCapabilities},
 		{"allowPrivilegeEscalation", "Privilege escalation", finding.High,
+			"With it, a setuid program or file capabilities give a process more rights than the one that started it.",
 			"set securityContext.allowPrivilegeEscalation: false", locateEscalation},
 		{"runAsNonRoot", "Running as non-root", finding.High,
+			"A process that breaks out of a container as root is root on the node, unless user namespaces stop it.",
 			"set securityContext.runAsNonRoot: true, for the pod or for each container", locateRunAsNonRoot},
 		{"runAsUser", "Running as non-root user", finding.High,
+			"User 0 is root, whatever else the pod says.",
 			"remove runAsUser: 0, or set a user id other than 0", locateRunAsUser},
 		{"hostPorts", "Host ports", finding.Medium,
+			"A port of the node goes around network policies and Services, and only one pod of a node can have it.",
 			"remove hostPort, and reach the pod through a Service", locateHostPorts},
 		{"hostProbesAndHostLifecycle", "Host in probes and lifecycle hooks", finding.Medium,
+			"The kubelet connects to the host that a probe names, and so reaches what the pod itself cannot.",
 			"remove host; the probe then goes to the pod itself", locateProbeHosts},
 		{"procMount", "/proc mount type", finding.High,
+			"An unmasked /proc shows, and lets a container change, what the runtime hides of the node.",
 			"remove procMount, or set it to Default", locateProcMount},
 		{"procMount_restricted", "/proc mount type", finding.High,
+			"An unmasked /proc shows, and lets a container change, what the runtime hides of the node.",
 			"remove procMount, or set it to Default", locateProcMount},
 		{"appArmorProfile", "AppArmor", finding.Medium,
+			"Without the runtime's AppArmor profile a container may reach files and mounts that it should not.",
 			"remove it, or use RuntimeDefault or Localhost (in annotations runtime/default or localhost/NAME)", locateAppArmor},
 		{"seccompProfile_baseline", "Seccomp", finding.Medium,
+			"Unconfined, a container may use every system call, and so every hole in one.",
 			"remove it, or use RuntimeDefault or Localhost (in annotations runtime/default or localhost/NAME)", locateSeccomp},
 		{"seccompProfile_restricted", "Seccomp", finding.Medium,
+			"Without a profile, most clusters leave every system call open, and so every hole in one.",
 			"set securityContext.seccompProfile.type: RuntimeDefault, for the pod or for each container", locateSeccompRequired},
 		{"seLinuxOptions", "SELinux", finding.Medium,
+			"A type, user or role of its own can take a container out of the confinement that others have.",
 			"remove user and role, and use a container type such as container_t", locateSELinux},
 		{"sysctls", "Sysctls", finding.Medium,
+			"A sysctl that is not namespaced changes the node for every pod on it.",
 			"remove the sysctl; only namespaced sysctls that the standard lists are safe", locateSysctls},
 		{"restrictedVolumes", "Volume types", finding.Medium,
+			"Other types of volume tie the pod to the node or to a storage system with its own ideas of access.",
 			"use a configMap, csi, downwardAPI, emptyDir, ephemeral, image, persistentVolumeClaim, projected or secret volume", locateVolumes},
 	}
-}
-
-// sarifRules is the rule table for reports.
-func sarifRules() []finding.Rule {
-	var table []finding.Rule
-	for _, r := range podRules() {
-		table = append(table, finding.Rule{
-			ID: podRulePrefix + string(r.id), Title: r.title, Severity: r.severity, Help: "To satisfy it: " + r.fix + ".", URL: standardsURL,
-		})
-	}
-	for _, r := range inputRules() {
-		table = append(table, finding.Rule{ID: string(r), Title: r.title(), Severity: r.severity()})
-	}
-	return table
 }
 
 // refuses shows the check a pod that has nothing but what set puts there, and the operating system and user

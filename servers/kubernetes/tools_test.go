@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,11 +42,21 @@ func toolFor(t testing.TB, files map[string]string) mcpserver.Tool {
 		t.Cleanup(func() { _ = root.Close() })
 		env.Workspace = root
 	}
-	all, err := tools(env)
-	if err != nil || len(all) != 1 {
-		t.Fatalf("%d tools, %v", len(all), err)
+	return toolNamed(t, env, "check_pod_security")
+}
+
+// toolNamed returns one tool of the server.
+func toolNamed(t testing.TB, env mcpserver.Env, name string) mcpserver.Tool {
+	t.Helper()
+	all, err := tools(env, &options{})
+	if err != nil {
+		t.Fatal(err)
 	}
-	return all[0]
+	i := slices.IndexFunc(all, func(tool mcpserver.Tool) bool { return tool.Definition.Name == name })
+	if i < 0 {
+		t.Fatalf("no tool %s", name)
+	}
+	return all[i]
 }
 
 // call calls the tool as a client would, and holds the answer to the tool's output schema.
@@ -101,11 +112,11 @@ func TestAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := checkPodSecurityOut{
-		Level: "baseline", Version: evaluatorFor(t).newest.String(), Verdict: finding.Fail,
+		Level: "baseline", Version: evaluatorFor(t).newest.String(), Strictest: "privileged", Verdict: finding.Fail,
 		Counts: finding.Counts{Pass: 1, Fail: 1},
 		Objects: []objectVerdict{
-			{"Pod/shop/bad", "m/bad.yml", finding.Fail},
-			{"Pod/good", "m/good.yaml", finding.Pass},
+			{Object: "Pod/shop/bad", File: "m/bad.yml", Verdict: finding.Fail, Strictest: "privileged"},
+			{Object: "Pod/good", File: "m/good.yaml", Verdict: finding.Pass, Strictest: "baseline"},
 		},
 		Findings: []finding.Finding{
 			{
@@ -299,6 +310,11 @@ func TestRules(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 		seen[r.ID] = true
+	}
+	for _, r := range lintRules() {
+		if !seen[r.ID] {
+			t.Errorf("%s is missing", r.ID)
+		}
 	}
 	for _, r := range podRules() {
 		if !seen[podRulePrefix+string(r.id)] {

@@ -45,6 +45,8 @@ type document struct {
 	node   *yaml.Node // nil where valid JSON is not valid YAML; then only first is known
 	err    error      // why the document cannot be used
 
+	repeated []duplicate // where node is nil: the keys that stand twice in a mapping
+
 	members map[*yaml.Node]map[string]member // of each mapping that was looked into
 }
 
@@ -150,8 +152,9 @@ func readJSON(file string, data []byte, values int) []*document {
 			continue
 		}
 		var content any
+		var strict []error
 		if err == nil {
-			err = kjson.UnmarshalCaseSensitivePreserveInts(raw, &content)
+			strict, err = kjson.UnmarshalStrict(raw, &content)
 		}
 		if err != nil {
 			return nil
@@ -170,6 +173,12 @@ func readJSON(file string, data []byte, values int) []*document {
 		default:
 			if node, err := parse(raw); err == nil {
 				doc.node = node
+				break
+			}
+			for _, problem := range strict[:min(len(strict), maxFaults)] {
+				if field, ok := problem.(kjson.FieldError); ok { //nolint:errorlint // the library's contract: each is a FieldError
+					doc.repeated = append(doc.repeated, duplicate{name: field.FieldPath(), location: doc.location(nil, nil)})
+				}
 			}
 		}
 		docs = append(docs, doc)

@@ -54,7 +54,7 @@ func upstream(b *testing.B, hello []byte) string {
 				}
 			}
 		case up:
-			if _, err := io.CopyN(io.Discard, conn, streamSize); err != nil {
+			if err := drain(conn); err != nil {
 				return err
 			}
 			fallthrough
@@ -172,13 +172,8 @@ func stream(b *testing.B, r route, hello []byte, what byte) time.Duration {
 	}
 	defer func() { _ = conn.Close() }()
 	if what == down {
-		block := make([]byte, 256<<10)
-		for got := 0; got < streamSize; {
-			n, err := conn.Read(block)
-			if err != nil {
-				b.Fatal(err)
-			}
-			got += n
+		if err := drain(conn); err != nil {
+			b.Fatal(err)
 		}
 		return time.Since(began)
 	}
@@ -192,6 +187,19 @@ func stream(b *testing.B, r route, hello []byte, what byte) time.Duration {
 		b.Fatal(err)
 	}
 	return time.Since(began)
+}
+
+// drain reads a stream.
+func drain(conn net.Conn) error {
+	block := make([]byte, 256<<10)
+	for got := 0; got < streamSize; {
+		n, err := conn.Read(block)
+		if err != nil {
+			return err
+		}
+		got += n
+	}
+	return nil
 }
 
 // connection opens one and waits for a byte.

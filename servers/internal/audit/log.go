@@ -27,6 +27,12 @@ const (
 	// What a batch of maxBatchBytes may come to: each line gets a number, and its first entry may be large.
 	maxBatchText   = maxBatchBytes + maxBatch*64 + MaxLine
 	maxBatchStored = maxBatchBytes + maxBatch*maxEntry
+	// fillAhead is how many zeros stand behind the lines and the results of the segment that is written, at most. Where a
+	// file need not grow, a sync has no more to do than the bytes: it writes no inode and waits for no journal.
+	fillAhead = 256 << 10
+	// What the files of a segment may come to.
+	maxLines   = maxSegment + maxBatchText + fillAhead
+	maxResults = maxSegment + maxBatchStored + fillAhead
 	// The least that a line takes, and one with a stored result: {"v":1,"seq":1,"time":"2026-11-25T22:05:38Z" and, for the
 	// latter, a hash and more. They bound how many records and results a segment can have.
 	minLine           = 44
@@ -102,10 +108,39 @@ type Log struct {
 
 // segment is where records go at present.
 type segment struct {
-	first                  uint64
-	lines, results, hashes file
-	linesEnd, resultsEnd   int64
-	stored                 map[digest]struct{} // what results holds; guarded by Log.mu too where it changes
+	first          uint64
+	lines, results filling
+	hashes         file
+	stored         map[digest]struct{} // what results holds; guarded by Log.mu too where it changes
+}
+
+// filling is a file with zeros ahead of its end.
+type filling struct {
+	file
+	end  int64 // of the content; guarded by Log.mu too where it changes
+	full int64 // of the content and the zeros
+}
+
+// append writes data at the end, and zeros behind it when there are none left. The end stays until advance.
+func (f *filling) append(data []byte) error {
+	end := f.end + int64(len(data))
+	if end <= f.full {
+		return writeAt(f.file, data, f.end)
+	}
+	if err := writeAt(f.file, append(data, make([]byte, fillAhead)...), f.end); err != nil {
+		return err
+	}
+	f.full = end + fillAhead
+	return nil
+}
+
+// trim cuts off everything behind the end.
+func (f *filling) trim() error {
+	if err := f.truncate(f.end); err != nil {
+		return err
+	}
+	f.full = f.end
+	return nil
 }
 
 // entry is a record on its way to disk.
@@ -305,12 +340,15 @@ func (l *Log) write(entries []*entry) error {
 	}
 
 	// The lines last: who reads beside us finds the result of every line that it sees.
-	err := writeAt(s.results, results, s.resultsEnd)
+	var err error
+	if len(results) > 0 {
+		err = s.results.append(results)
+	}
 	if err == nil {
 		err = writeAt(s.hashes, leaves, s.hashesEnd(l.tree.size))
 	}
 	if err == nil {
-		err = writeAt(s.lines, text, s.linesEnd)
+		err = s.lines.append(text)
 	}
 	if err != nil {
 		l.dirty = true
@@ -320,10 +358,10 @@ func (l *Log) write(entries []*entry) error {
 		return err
 	}
 
-	s.linesEnd += int64(len(text))
-	s.resultsEnd += int64(len(results))
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	s.lines.end += int64(len(text))
+	s.results.end += int64(len(results))
 	for sum := range fresh {
 		s.stored[sum] = struct{}{}
 	}
@@ -390,7 +428,7 @@ func (l *Log) rewind() error {
 		return nil
 	}
 	s := &l.segment
-	err := errors.Join(s.lines.truncate(s.linesEnd), s.results.truncate(s.resultsEnd), s.hashes.truncate(s.hashesEnd(l.tree.size)))
+	err := errors.Join(s.lines.trim(), s.results.trim(), s.hashes.truncate(s.hashesEnd(l.tree.size)))
 	if err != nil {
 		return fmt.Errorf("cutting off what a failed write left: %w", err)
 	}
@@ -402,13 +440,13 @@ func (l *Log) rewind() error {
 // which the new one begins with is a signed one.
 func (l *Log) roll() error {
 	s := &l.segment
-	if s.linesEnd < l.options.segment && s.resultsEnd < l.options.segment || s.linesEnd == 0 {
+	if s.lines.end < l.options.segment && s.results.end < l.options.segment || s.lines.end == 0 {
 		return nil
 	}
 	if err := l.checkpoint(); err != nil {
 		return err
 	}
-	if err := datasync(s.hashes); err != nil {
+	if err := s.seal(); err != nil {
 		return err
 	}
 	next, err := createSegment(l.folder, l.tree)
@@ -421,6 +459,14 @@ func (l *Log) roll() error {
 	l.mu.Unlock()
 	signal(l.sealed)
 	return nil
+}
+
+// seal ends the segment: its files hold their content and nothing else.
+func (s *segment) seal() error {
+	if err := errors.Join(s.lines.trim(), s.results.trim()); err != nil {
+		return fmt.Errorf("ending a segment of the audit log: %w", err)
+	}
+	return errors.Join(datasync(s.lines), datasync(s.results), datasync(s.hashes))
 }
 
 // createSegment makes the files of a segment that continues the tree before. What an earlier attempt left is
@@ -443,7 +489,7 @@ func createSegment(folder files, before frontier) (s segment, err error) {
 	if err := errors.Join(err, start.Close()); err != nil {
 		return s, err
 	}
-	if s.results, err = folder.create(segmentName(s.first, storedKind)); err != nil {
+	if s.results.file, err = folder.create(segmentName(s.first, storedKind)); err != nil {
 		return s, err
 	}
 	if s.hashes, err = folder.create(segmentName(s.first, hashesKind)); err != nil {
@@ -453,14 +499,14 @@ func createSegment(folder files, before frontier) (s segment, err error) {
 	if err = syncNames(folder); err != nil {
 		return s, err
 	}
-	if s.lines, err = folder.create(segmentName(s.first, linesKind)); err != nil {
+	if s.lines.file, err = folder.create(segmentName(s.first, linesKind)); err != nil {
 		return s, err
 	}
 	return s, syncNames(folder)
 }
 
 func (s *segment) close() {
-	for _, f := range []file{s.lines, s.results, s.hashes} {
+	for _, f := range []file{s.lines.file, s.results.file, s.hashes} {
 		if f != nil {
 			_ = f.Close() // all that was acknowledged is synced
 		}
@@ -581,7 +627,7 @@ func (l *Log) Close() error {
 		l.writing.Lock()
 		defer l.writing.Unlock()
 		if l.Healthy() == nil {
-			err = errors.Join(l.checkpoint(), datasync(l.segment.hashes))
+			err = errors.Join(l.checkpoint(), l.segment.seal())
 		}
 		l.fail(fs.ErrClosed)
 		l.segment.close()

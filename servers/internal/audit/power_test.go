@@ -55,6 +55,25 @@ func (c change) apply(to []byte) []byte {
 	return to
 }
 
+// sector is how many bytes a disk writes whole.
+const sector = 512
+
+// punch returns the write c to a file of that content with some sectors as they were, or zero.
+func (c change) punch(content []byte, random *rand.Rand) change {
+	data := make([]byte, len(c.data))
+	if int(c.offset) < len(content) {
+		copy(data, content[c.offset:])
+	}
+	for at := 0; at < len(data); {
+		next := min(len(data), at+sector-(int(c.offset)+at)%sector)
+		if random.IntN(2) == 0 {
+			copy(data[at:next], c.data[at:next])
+		}
+		at = next
+	}
+	return change{c.offset, data}
+}
+
 func newRAM() *ram {
 	return &ram{entries: map[string]*inode{}, durable: map[string]*inode{}, cut: -1, room: -1, syncs: map[string]int{}}
 }
@@ -70,6 +89,7 @@ const (
 	lose    = iota // all is lost
 	keep           // all is there, as after kill -9
 	tear           // a random part is there, the last write cut
+	holes          // of each write, any sectors are there
 	tearing        // the number of these
 )
 
@@ -96,6 +116,9 @@ func (r *ram) reboot(mode int, random *rand.Rand) *ram {
 		data := bytes.Clone(old.durable)
 		n := part(len(old.pending))
 		for _, c := range old.pending[:n] {
+			if mode == holes && c.data != nil {
+				c = c.punch(data, random)
+			}
 			data = c.apply(data)
 		}
 		if mode == tear && n < len(old.pending) && old.pending[n].data != nil {

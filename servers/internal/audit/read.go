@@ -156,7 +156,7 @@ func readRecords(folder files, first uint64, filter Filter, f func(Record, []byt
 		return 0, err
 	}
 	defer func() { _ = in.Close() }()
-	size, err := in.size()
+	size, err := contentSize(in)
 	if err == nil && size > maxSegment+maxBatchText {
 		err = fmt.Errorf("%w: %s: %d bytes are more than a segment has", ErrBroken, segmentName(first, linesKind), size)
 	}

@@ -243,7 +243,7 @@ func readSegment(folder files, start frontier, signed []checkpoint, limit int64)
 		return found{}, err
 	}
 	defer func() { _ = f.Close() }()
-	size, err := f.size()
+	size, err := contentSize(f)
 	if err != nil {
 		return found{}, err
 	}
@@ -290,17 +290,20 @@ func readSegment(folder files, start frontier, signed []checkpoint, limit int64)
 		}
 		return check()
 	})
+	if err == nil && result.half > maxBatchText {
+		err = fmt.Errorf("%w: record %d is none, and a crash leaves at most %d bytes so; gateway audit verify names the records", ErrBroken, result.tree.size+1, maxBatchText)
+	}
 	return result, err
 }
 
 // continueSegment makes the last segment ready to be appended to. It returns the records whose result a crash took.
 func (l *Log) continueSegment(first uint64, found found) (missing []uint64, err error) {
 	s := &l.segment
-	s.first, s.linesEnd = first, found.end
-	if s.lines, err = l.folder.open(segmentName(first, linesKind)); err != nil {
+	s.first, s.lines.end = first, found.end
+	if s.lines.file, err = l.folder.open(segmentName(first, linesKind)); err != nil {
 		return nil, err
 	}
-	if s.results, err = l.openOrCreate(segmentName(first, storedKind)); err != nil {
+	if s.results.file, err = l.openOrCreate(segmentName(first, storedKind)); err != nil {
 		return nil, err
 	}
 	if s.hashes, err = l.openOrCreate(segmentName(first, hashesKind)); err != nil {
@@ -326,7 +329,7 @@ func (l *Log) continueSegment(first uint64, found found) (missing []uint64, err 
 	}
 	// All is synced before the first record, which says what was found: the process before may have died between
 	// a write and its sync.
-	err = errors.Join(s.lines.truncate(s.linesEnd), s.results.truncate(s.resultsEnd))
+	err = errors.Join(s.lines.trim(), s.results.trim())
 	for _, f := range []file{s.lines, s.results, s.hashes, l.notes} {
 		if err == nil {
 			err = datasync(f)
@@ -347,19 +350,19 @@ func (s *segment) readStored(limit int64) error {
 		return err
 	}
 	name := segmentName(s.first, storedKind)
-	if size > limit+maxBatchStored {
+	if size > limit+maxBatchStored+fillAhead {
 		return fmt.Errorf("%w: %s: %d bytes are more than a segment has", ErrBroken, name, size)
 	}
 	entries := newEntryReader(io.NewSectionReader(s.results, 0, size))
 	for {
 		sum, _, err := entries.next()
-		s.resultsEnd = entries.end
+		s.results.end = entries.end
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
 		case errors.Is(err, errChecksum): // its record, if it has one, misses it
 			continue
-		case errors.Is(err, errEntry) && size-entries.end > maxBatchStored:
+		case errors.Is(err, errEntry) && size-entries.end > maxBatchStored+fillAhead:
 			return fmt.Errorf("%w: %s: byte %d: %w; gateway audit verify names the records", ErrBroken, name, entries.end, err)
 		case errors.Is(err, errEntry):
 			return nil

@@ -134,7 +134,7 @@ func (r *Results) segment(seq uint64) error {
 	if err != nil {
 		return err
 	}
-	entries := newEntryReader(io.NewSectionReader(in, 0, min(size, maxSegment+maxBatchStored)))
+	entries := newEntryReader(io.NewSectionReader(in, 0, min(size, maxResults)))
 	for range maxStoredResults {
 		place := entries.end
 		sum, _, err := entries.next()
@@ -229,6 +229,9 @@ func (e *entryReader) next() (digest, []byte, error) {
 		return digest{}, nil, half(err)
 	}
 	length := binary.BigEndian.Uint32(e.buffer)
+	if length == 0 {
+		return digest{}, nil, io.EOF // the zeros that stand ahead, or a hole: no content compresses to nothing
+	}
 	if length > maxCompressed {
 		return digest{}, nil, fmt.Errorf("%w: %d bytes, more than %d", errEntry, length, maxCompressed)
 	}

@@ -234,11 +234,15 @@ func firstRecord(folder files, first uint64) (written, came time.Time, err error
 	return r.written(), r.Time, nil
 }
 
-// segmentSize is the bytes of all files of a segment. One that is larger than it can be is an error: it would push
-// others out.
+// segmentSize is the bytes of all files of a segment, without the zeros that stand ahead. A file that is larger than it can be
+// is an error: it would push others out.
 func (l *Log) segmentSize(first uint64) (sum int64, err error) {
+	l.mu.Lock()
+	s := &l.segment
+	present, ends := s.first, map[string]int64{linesKind: s.lines.end, storedKind: s.results.end}
+	l.mu.Unlock()
 	for kind, most := range map[string]int64{
-		linesKind: l.options.segment + maxBatchText, storedKind: l.options.segment + maxBatchStored, hashesKind: maxHashes, treeKind: maxFrontier,
+		linesKind: l.options.segment + maxBatchText + fillAhead, storedKind: l.options.segment + maxBatchStored + fillAhead, hashesKind: maxHashes, treeKind: maxFrontier,
 	} {
 		f, err := l.folder.open(segmentName(first, kind))
 		if errors.Is(err, fs.ErrNotExist) {
@@ -247,6 +251,9 @@ func (l *Log) segmentSize(first uint64) (sum int64, err error) {
 			return 0, err
 		}
 		size, err := f.size()
+		if end, ok := ends[kind]; ok && first == present {
+			size = min(size, end)
+		}
 		if err := errors.Join(err, f.Close()); err != nil {
 			return 0, err
 		}

@@ -68,9 +68,9 @@ func (s *segmentCheck) readResults() error {
 	if err != nil {
 		return err
 	}
-	if size > maxSegment+maxBatchStored {
+	if size > maxResults {
 		s.find(0, 0, name, "%d bytes are more than a segment stores; the rest is not read", size)
-		size = maxSegment + maxBatchStored
+		size = maxResults
 	}
 	entries := newEntryReader(io.NewSectionReader(in, 0, size))
 	for {
@@ -111,7 +111,14 @@ func (s *segmentCheck) readLines(in io.Reader, size int64) error {
 			return s.end(0)
 		case errors.Is(err, io.ErrUnexpectedEOF):
 			return s.end(reader.half)
-		case errors.Is(err, errLong):
+		case errors.Is(err, errHole) && s.last == 0:
+			torn, err := s.torn(reader)
+			if torn || err != nil {
+				return errors.Join(err, s.end(reader.half))
+			}
+			s.noRecord(errHole)
+			continue
+		case errors.Is(err, errLong) || errors.Is(err, errHole):
 			s.noRecord(err)
 			continue
 		case err != nil:
@@ -121,6 +128,16 @@ func (s *segmentCheck) readLines(in io.Reader, size int64) error {
 			return err
 		}
 	}
+}
+
+// torn says whether a hole in the last segment can be what the power left: not where a checkpoint covers what should stand
+// there. The lines end with it then.
+func (s *segmentCheck) torn(lines *lineReader) (bool, error) {
+	c, err := s.peek()
+	if err != nil || c != nil && c.size >= s.next {
+		return false, err
+	}
+	return true, lines.stop()
 }
 
 func (s *segmentCheck) noRecord(why error) {
@@ -209,13 +226,16 @@ func (s *segmentCheck) result(r *Record) {
 		s.find(r.Seq, r.Seq, s.name, "%v", err)
 		return
 	}
-	switch right, found := s.results[sum]; {
+	what := "its stored result is missing, or was changed"
+	right, found := s.results[sum]
+	if found {
+		what = "its stored result was changed"
+	}
+	switch {
 	case right:
-	case found:
-		s.find(r.Seq, r.Seq, name, "its stored result was changed")
 	case len(s.missing) < maxFindings:
 		// Not yet a finding: the next process may say that a crash took it.
-		s.missing = append(s.missing, Finding{r.Seq, r.Seq, name, "its stored result is missing, or was changed"})
+		s.missing = append(s.missing, Finding{r.Seq, r.Seq, name, what})
 	default:
 		s.report.More++
 	}

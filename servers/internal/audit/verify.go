@@ -208,7 +208,7 @@ func (v *verification) findExpiry(first uint64) error {
 		return err
 	}
 	defer func() { _ = in.Close() }()
-	size, err := in.size()
+	size, err := contentSize(in)
 	if err != nil {
 		return err
 	}
@@ -286,6 +286,9 @@ func (v *verification) segment(first, last uint64) error {
 	}
 	defer func() { _ = in.Close() }()
 	size, err := in.size()
+	if err == nil && last == 0 {
+		size, err = contentSize(in) // only where lines are still written, zeros stand ahead of them
+	}
 	if err != nil {
 		return err
 	}

@@ -38,6 +38,20 @@ type Checker struct {
 	Flags         func(fs *flag.FlagSet)                                 // the checker's own flags; may be nil
 	Check         func(ctx context.Context, in Input) ([]Finding, error) // may return both; the error names file and line
 	Match         func(path string) bool                                 // which files of a folder are inputs
+
+	// CheckAll stands in place of Check where one input may say something about another. It may return both.
+	CheckAll func(ctx context.Context, inputs []Input) (Report, error)
+	// Judge takes the place of Check and Match where an input is more than a file: it checks what is at a path of the
+	// command line. Standard input comes to Check even so.
+	Judge func(ctx context.Context, path string) ([]Finding, error)
+	// Flagged checks what the checker's own flags name, and says whether they name anything: then no path is needed.
+	Flagged func(ctx context.Context) (findings []Finding, named bool, err error)
+}
+
+// Report is what the inputs of a run came to.
+type Report struct {
+	Findings []Finding
+	Objects  *Counts // the objects that were judged, each counted once; nil where findings are all there is
 }
 
 type options struct {
@@ -49,8 +63,8 @@ type options struct {
 
 // report is all that one run has to say.
 type report struct {
-	findings []Finding
-	errs     []error
+	Report
+	errs []error
 }
 
 // Command runs `NAME check [options] PATH…|-` and returns the exit code: 2 if the usage is wrong or an input
@@ -64,19 +78,10 @@ func (c Checker) Command(ctx context.Context, args []string, stdin io.Reader, st
 	case err != nil:
 		return exitBroken
 	}
-	var r report
-	for _, path := range opts.paths {
-		inputs, err := c.read(path, stdin)
-		r.fail(err)
-		for _, in := range inputs {
-			if err := ctx.Err(); err != nil {
-				r.fail(fmt.Errorf("%s: not checked: %w", in.Name, err))
-				continue
-			}
-			findings, err := c.Check(ctx, in)
-			r.findings = append(r.findings, findings...)
-			r.fail(err)
-		}
+	r, checked := c.run(ctx, opts.paths, stdin)
+	if !checked {
+		_, _ = fmt.Fprintf(stderr, "%s check: %v\n", c.Tool, errNoPath)
+		return exitBroken
 	}
 	err = c.write(stdout, opts.format, r)
 	for _, problem := range r.errs {
@@ -87,6 +92,47 @@ func (c Checker) Command(ctx context.Context, args []string, stdin io.Reader, st
 		return exitBroken
 	}
 	return r.exitCode(opts)
+}
+
+// run checks what is at the paths, and says whether there was anything to check.
+func (c Checker) run(ctx context.Context, paths []string, stdin io.Reader) (r report, checked bool) {
+	checked = len(paths) > 0
+	if c.Flagged != nil {
+		findings, named, err := c.Flagged(ctx)
+		r.Findings = findings
+		r.fail(err)
+		checked = checked || named
+	}
+	var together []Input
+	for _, path := range paths {
+		if c.Judge != nil && path != "-" {
+			findings, err := c.Judge(ctx, path)
+			r.Findings = append(r.Findings, findings...)
+			r.fail(err)
+			continue
+		}
+		inputs, err := c.read(path, stdin)
+		r.fail(err)
+		if c.CheckAll != nil {
+			together = append(together, inputs...)
+			continue
+		}
+		for _, in := range inputs {
+			if err := ctx.Err(); err != nil {
+				r.fail(fmt.Errorf("%s: not checked: %w", in.Name, err))
+				continue
+			}
+			findings, err := c.Check(ctx, in)
+			r.Findings = append(r.Findings, findings...)
+			r.fail(err)
+		}
+	}
+	if len(together) > 0 {
+		all, err := c.CheckAll(ctx, together)
+		r.Report = all
+		r.fail(err)
+	}
+	return r, checked
 }
 
 // fail keeps the problems that err joins, one by one.
@@ -107,7 +153,7 @@ func (r report) exitCode(opts options) int {
 	if len(r.errs) > 0 {
 		return exitBroken
 	}
-	for _, f := range r.findings {
+	for _, f := range r.Findings {
 		if f.Verdict == Fail || opts.strict && f.Verdict == Unknown {
 			// A finding without a severity is a fault of the checker, and must not open the gate.
 			if f.Severity == "" || f.Severity.Rank() >= opts.failOn.Rank() {
@@ -147,7 +193,7 @@ func (c Checker) parse(args []string, stderr io.Writer) (options, error) {
 		return options{}, err // the flag set has said what is wrong
 	}
 	opts.paths = fs.Args()
-	if err := checkPaths(opts.paths, args); err != nil {
+	if err := checkPaths(opts.paths, args, c.Flagged != nil); err != nil {
 		_, _ = fmt.Fprintf(stderr, "%s check: %v\n", c.Tool, err)
 		fs.Usage()
 		return options{}, err
@@ -155,9 +201,11 @@ func (c Checker) parse(args []string, stderr io.Writer) (options, error) {
 	return opts, nil
 }
 
-func checkPaths(paths, args []string) error {
-	if len(paths) == 0 {
-		return errors.New("name at least one file or folder, or - for standard input")
+var errNoPath = errors.New("name at least one file or folder, or - for standard input")
+
+func checkPaths(paths, args []string, optional bool) error {
+	if len(paths) == 0 && !optional {
+		return errNoPath
 	}
 	stdin := 0
 	for _, path := range paths {
@@ -185,6 +233,12 @@ func (c Checker) read(path string, stdin io.Reader) ([]Input, error) {
 		}
 		return []Input{{Name: "stdin", Data: data}}, nil
 	}
+	return c.Inputs(path)
+}
+
+// Inputs returns what is at a path of the command line: the file, or what in the folder matches. Both results may
+// be set: what could be read is checked even so.
+func (c Checker) Inputs(path string) ([]Input, error) {
 	// The operator's own path may be absolute, contain .. and lead through links; what is below it may not.
 	target, err := filepath.EvalSymlinks(path)
 	if err != nil {

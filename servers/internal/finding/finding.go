@@ -42,7 +42,8 @@ func (s Severity) Rank() int {
 	}
 }
 
-// Verdict is the outcome of one rule for one object.
+// Verdict is the outcome of one rule for one object. Pass with a Reason is a failure that the input's author set
+// aside, where the operator lets authors do so: it is reported, and does not count.
 type Verdict string
 
 // The verdicts. Unknown means that the input does not say enough to tell; its finding has a Reason.
@@ -97,6 +98,9 @@ type Finding struct {
 	Location Location `json:"location,omitzero"`
 	Chain    []string `json:"chain,omitempty" jsonschema:"how the object came to be, outermost first"`
 }
+
+// suppressed says whether the input's author set the finding aside: a pass needs no other reason.
+func (f Finding) suppressed() bool { return f.Verdict == Pass && f.Reason != "" }
 
 // text says in one line what was found.
 func (f Finding) text() string {

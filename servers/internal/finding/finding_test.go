@@ -116,6 +116,47 @@ func TestFormats(t *testing.T) {
 	}
 }
 
+// TestTogether: CheckAll sees the inputs of all paths at once, its objects are counted apart from its findings, and a
+// finding that was set aside is reported without closing the gate.
+func TestTogether(t *testing.T) {
+	c := linter()
+	c.CheckAll = func(_ context.Context, inputs []Input) (Report, error) {
+		var r Report
+		for _, in := range inputs {
+			r.Findings = append(r.Findings,
+				Finding{Rule: "lint/a", Verdict: Fail, Severity: Low, Message: "an a", Location: Location{File: in.Name}},
+				Finding{Rule: "lint/b", Verdict: Pass, Severity: High, Message: "a b", Reason: "we like b", Location: Location{File: in.Name}},
+				Finding{Rule: "lint/b", Verdict: Pass, Message: "fine"})
+		}
+		r.Objects = &Counts{Fail: 1, Pass: len(inputs)}
+		return r, errors.New("f: half of it is missing")
+	}
+	dir := folder(t, map[string]string{"a.lint": "", "b.lint": "", "c": ""})
+	code, out, errs := run(t, c, "", filepath.Join(dir, "a.lint"), filepath.Join(dir, "b.lint"))
+	want := fmt.Sprintf("%[1]s/a.lint: low lint/a: an a\n%[1]s/a.lint: suppressed lint/b: a b: we like b\n"+
+		"%[1]s/b.lint: low lint/a: an a\n%[1]s/b.lint: suppressed lint/b: a b: we like b\n"+
+		"findings: 2 failed, 0 unknown, 2 suppressed; objects: 1 failed, 0 unknown, 2 passed, 1 could not be read\n", dir)
+	if code != exitBroken || out != want || errs != "lint check: f: half of it is missing\n" {
+		t.Errorf("exit code %d, stderr %q\n%s", code, errs, cmp.Diff(want, out))
+	}
+	if _, out, _ := run(t, c, "", "--format", "sarif", dir); strings.Count(out, `"justification": "we like b"`) != 2 {
+		t.Errorf("not suppressed in SARIF: %s", out)
+	} else {
+		checkSARIF(t, []byte(out))
+	}
+	if code, _, _ := run(t, c, "", "--fail-on", "medium", filepath.Join(dir, "none")); code != exitBroken {
+		t.Errorf("exit code %d of a path that is not there", code)
+	}
+	failing := c.CheckAll
+	c.CheckAll = func(ctx context.Context, inputs []Input) (Report, error) {
+		r, _ := failing(ctx, inputs)
+		return r, nil
+	}
+	if code, _, _ := run(t, c, "", "--fail-on", "medium", dir); code != exitClean {
+		t.Errorf("exit code %d, though what is high was suppressed", code)
+	}
+}
+
 func TestExitCode(t *testing.T) {
 	const (
 		high    = "fail high lint/a x"
@@ -341,10 +382,10 @@ func FuzzWrite(f *testing.F) {
 	f.Fuzz(func(t *testing.T, rule, verdict, severity, message, fix, object, file, field string, line, column int, problem string) {
 		c := linter()
 		r := report{
-			findings: []Finding{{
+			Report: Report{Findings: []Finding{{
 				Rule: rule, Verdict: Verdict(verdict), Severity: Severity(severity), Message: message, Fix: fix, Reason: problem,
 				Object: object, Location: Location{File: file, Line: line, Column: column, Field: field}, Chain: []string{object},
-			}, {Rule: rule, Verdict: Fail}},
+			}, {Rule: rule, Verdict: Fail}}},
 			errs: []error{errors.New(problem)},
 		}
 		sarif, err := c.sarif(r)

@@ -62,6 +62,12 @@ type (
 		Message    sarifText       `json:"message"`
 		Locations  []sarifLocation `json:"locations,omitempty"`
 		Properties *sarifProps     `json:"properties,omitempty"`
+
+		Suppressions []sarifSuppression `json:"suppressions,omitempty"`
+	}
+	sarifSuppression struct {
+		Kind          string `json:"kind"`
+		Justification string `json:"justification"`
 	}
 	sarifLocation struct {
 		Physical *sarifPhysical `json:"physicalLocation,omitempty"`
@@ -142,7 +148,7 @@ func (c Checker) sarif(r report) ([]byte, error) {
 		ColumnKind:  "unicodeCodePoints",
 		Results:     []sarifResult{},
 	}
-	for _, f := range r.findings {
+	for _, f := range r.Findings {
 		i, ok := index[f.Rule]
 		if !ok {
 			// A result must point at a rule that exists.
@@ -190,6 +196,11 @@ func sarifResultOf(f Finding, rule int) sarifResult {
 	}
 	if result.Kind == "fail" {
 		result.Level = sarifLevel(f.Severity)
+	}
+	if f.suppressed() {
+		result.Kind, result.Level = sarifKind(Fail), sarifLevel(f.Severity)
+		result.Message.Text = f.Message
+		result.Suppressions = []sarifSuppression{{Kind: "inSource", Justification: f.Reason}}
 	}
 	if f.Fix != "" {
 		result.Message.Text += ". Fix: " + f.Fix

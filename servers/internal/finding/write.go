@@ -34,12 +34,16 @@ func (c Checker) write(w io.Writer, format string, r report) error {
 // one line that counts.
 func text(r report) []byte {
 	var b bytes.Buffer
-	for _, f := range r.findings {
-		if f.Verdict == Pass {
-			continue
-		}
+	suppressed := 0
+	for _, f := range r.Findings {
 		severity := string(f.Severity)
-		if f.Verdict == Unknown {
+		switch {
+		case f.suppressed():
+			suppressed++
+			severity = "suppressed"
+		case f.Verdict == Pass:
+			continue
+		case f.Verdict == Unknown:
 			severity = string(Unknown)
 		}
 		fmt.Fprintf(&b, "%s: %s %s: %s", printable(f.Location.String()), printable(severity), printable(f.Rule), printable(f.text()))
@@ -51,8 +55,17 @@ func text(r report) []byte {
 			fmt.Fprintf(&b, "    fix: %s\n", printable(f.Fix))
 		}
 	}
-	n := Count(r.findings)
-	fmt.Fprintf(&b, "%d failed, %d unknown, %d passed", n.Fail, n.Unknown, n.Pass)
+	n := Count(r.Findings)
+	if o := r.Objects; o != nil {
+		// What failed may be counted in findings or in objects, and they are not the same number.
+		fmt.Fprintf(&b, "findings: %d failed, %d unknown", n.Fail, n.Unknown)
+		if suppressed > 0 {
+			fmt.Fprintf(&b, ", %d suppressed", suppressed)
+		}
+		fmt.Fprintf(&b, "; objects: %d failed, %d unknown, %d passed", o.Fail, o.Unknown, o.Pass)
+	} else {
+		fmt.Fprintf(&b, "%d failed, %d unknown, %d passed", n.Fail, n.Unknown, n.Pass)
+	}
 	if len(r.errs) > 0 {
 		fmt.Fprintf(&b, ", %d could not be read", len(r.errs))
 	}
@@ -83,9 +96,10 @@ func (c Checker) json(r report) ([]byte, error) {
 		Tool     string    `json:"tool"`
 		Version  string    `json:"version"`
 		Counts   Counts    `json:"counts"`
+		Objects  *Counts   `json:"objects,omitempty"`
 		Findings []Finding `json:"findings"`
 		Errors   []string  `json:"errors"`
-	}{c.Tool, c.Version, Count(r.findings), append([]Finding{}, r.findings...), []string{}}
+	}{c.Tool, c.Version, Count(r.Findings), r.Objects, append([]Finding{}, r.Findings...), []string{}}
 	for _, err := range r.errs {
 		out.Errors = append(out.Errors, err.Error())
 	}

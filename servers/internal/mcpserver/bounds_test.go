@@ -51,7 +51,7 @@ func blockingPipeline(t *testing.T) (line *pipeline, recorder *memory, started c
 			t.Fatal(err)
 		}
 		line.tools[tool.Definition.Name] = served
-		line.protocol.AddTool(tool.Definition.mcpTool(), line.runTool)
+		line.protocol.AddTool(tool.Definition.mcpTool(), outsidePipeline)
 	}
 	return line, recorder, started, end
 }

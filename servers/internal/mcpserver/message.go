@@ -287,7 +287,7 @@ func newProtocol(p *pipeline, version, title, instructions string, tools []Tool)
 		server.WithToolFilter(p.visible),
 	)
 	for _, tool := range tools {
-		s.AddTool(tool.Definition.mcpTool(), p.runTool)
+		s.AddTool(tool.Definition.mcpTool(), outsidePipeline)
 	}
 	return s
 }

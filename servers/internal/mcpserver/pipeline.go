@@ -39,6 +39,10 @@ func newPipeline(p Program, version string, tools []Tool, gate Gate, logger *slo
 		return nil, err
 	}
 	line.protocol = newProtocol(line, version, p.Title, p.Summary, tools)
+	var err error
+	if line.identity, err = json.Marshal(mcp.Implementation{Name: p.Name, Version: version, Title: p.Title}); err != nil {
+		return nil, err
+	}
 	if gate.Open != nil {
 		var err error
 		if line.recorder, err = gate.Open(); err != nil {

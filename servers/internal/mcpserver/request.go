@@ -21,7 +21,6 @@ import (
 	validator "github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/audit"
-	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpclient"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/outbound"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/scrub"
 )
@@ -52,6 +51,7 @@ const (
 type pipeline struct {
 	name     string
 	protocol *server.MCPServer
+	identity jsontext.Value // what the server says of itself in the results of the stateless era
 	tools    map[string]*servedTool
 	gate     Gate
 	recorder audit.Recorder
@@ -219,11 +219,17 @@ func (p *pipeline) answer(ctx context.Context, r *request) (out outcome) {
 		r.begun()
 	}
 
-	// validate, call and result happen in runTool, which the protocol library calls for tools/call.
 	ctx = context.WithValue(outbound.WithCall(ctx, r.record.Call), requestKey{}, r)
+	if r.tool != nil && r.message.wellFormedEra() {
+		body := p.runTool(ctx, r).answer(r, p.identity)
+		if r.cancelled(ctx) {
+			return outcome{}
+		}
+		return outcome{body: body, status: http.StatusOK}
+	}
 	reply := p.protocol.HandleMessage(ctx, r.message.serialized())
-	if r.inflight != nil && ctx.Err() != nil {
-		return outcome{} // cancelled by its sender, which expects no answer (specification, basic/utilities/cancellation)
+	if r.cancelled(ctx) {
+		return outcome{}
 	}
 	body, err := encodeAnswer(reply)
 	if err != nil {
@@ -236,6 +242,10 @@ func (p *pipeline) answer(ctx context.Context, r *request) (out outcome) {
 	}
 	return outcome{body: body, status: status}
 }
+
+// cancelled says whether the request was cancelled by its sender, which expects no answer (specification,
+// basic/utilities/cancellation).
+func (r *request) cancelled(ctx context.Context) bool { return r.inflight != nil && ctx.Err() != nil }
 
 // encodeAnswer encodes what the protocol library replies, without the six bytes that encoding/json makes of each "<",
 // ">" and "&" in HTML's honour: twice in a result, they would multiply its size.
@@ -280,12 +290,8 @@ func (p *pipeline) admit(r *request) error {
 	return protocolError{mcp.INVALID_PARAMS, fmt.Sprintf("unknown tool %q; tools/list names the tools that you may call", echo(name))}
 }
 
-// runTool is the handler of every tool.
-func (p *pipeline) runTool(ctx context.Context, _ mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-	r, ok := ctx.Value(requestKey{}).(*request)
-	if !ok {
-		return nil, errors.New("a tool was called outside the pipeline")
-	}
+// runTool takes a call that was let in through validate, call and result.
+func (p *pipeline) runTool(ctx context.Context, r *request) toolResult {
 	args := r.message.Params.Arguments
 	if len(args) == 0 {
 		args = json.RawMessage("{}")
@@ -294,7 +300,7 @@ func (p *pipeline) runTool(ctx context.Context, _ mcp.CallToolRequest) (*mcp.Cal
 	slot, ok := p.slots.take(r.principal)
 	if !ok {
 		return p.failure(ctx, r, Errorf(CodeBusy, "too many calls are running at once (%d for one caller, %d in all); try again when one has ended",
-			MaxPrincipalCalls, maxCalls)), nil
+			MaxPrincipalCalls, maxCalls))
 	}
 	defer slot.release()
 
@@ -305,7 +311,7 @@ func (p *pipeline) runTool(ctx context.Context, _ mcp.CallToolRequest) (*mcp.Cal
 	if err != nil {
 		refusal := p.failure(ctx, r, err)
 		r.record.Decision, r.record.Reason = audit.Deny, cmp.Or(admission.Reason, r.record.Reason)
-		return refusal, nil
+		return refusal
 	}
 	defer func() {
 		bytes := 0
@@ -317,13 +323,13 @@ func (p *pipeline) runTool(ctx context.Context, _ mcp.CallToolRequest) (*mcp.Cal
 	if invalid != nil {
 		answer := p.failure(ctx, r, Errorf(CodeInvalidArguments, "%w", invalid))
 		r.record.Decision = audit.Error // no tool ran
-		return answer, nil
+		return answer
 	}
 
 	// call
 	result, err := p.call(ctx, r, slot, args)
 	if err != nil {
-		return p.failure(ctx, r, err), nil
+		return p.failure(ctx, r, err)
 	}
 
 	// result
@@ -332,29 +338,23 @@ func (p *pipeline) runTool(ctx context.Context, _ mcp.CallToolRequest) (*mcp.Cal
 		case p.large <- struct{}{}:
 			r.large = true
 		case <-ctx.Done():
-			return p.failure(ctx, r, ctx.Err()), nil
+			return p.failure(ctx, r, ctx.Err())
 		}
 	}
 	structured, err := scrubJSON(result.Structured)
 	if err != nil {
-		return p.failure(ctx, r, fmt.Errorf("scrubbing a result: %w", err)), nil
+		return p.failure(ctx, r, fmt.Errorf("scrubbing a result: %w", err))
 	}
 	structured, isCut := fit(structured, admission.MaxResult)
 	if structured == nil {
-		return p.failure(ctx, r, Errorf(CodeTooLarge, "the result has more than the %d bytes that an answer may have; ask for less", admission.MaxResult)), nil
+		return p.failure(ctx, r, Errorf(CodeTooLarge, "the result has more than the %d bytes that an answer may have; ask for less", admission.MaxResult))
 	}
 	if err := validate(r.tool.output, structured); err != nil {
-		return p.failure(ctx, r, fmt.Errorf("the result breaks its own schema: %w", err)), nil
+		return p.failure(ctx, r, fmt.Errorf("the result breaks its own schema: %w", err))
 	}
 	r.record.Reason, r.record.Result, r.result = "ok", summary(structured), structured
 	r.record.Result.Cut = isCut
-	return &mcp.CallToolResult{
-		Result: mcp.Result{Meta: &mcp.Meta{AdditionalFields: map[string]any{
-			mcpclient.MetaCall: r.record.Call, mcpclient.MetaContent: mcpclient.Untrusted,
-		}}},
-		Content:           []mcp.Content{mcp.NewTextContent(string(structured))},
-		StructuredContent: structured,
-	}, nil
+	return toolResult{structured: structured}
 }
 
 // call runs the tool in a goroutine of its own, so that a tool which does not heed its context cannot hold the
@@ -362,6 +362,9 @@ func (p *pipeline) runTool(ctx context.Context, _ mcp.CallToolRequest) (*mcp.Cal
 func (p *pipeline) call(ctx context.Context, r *request, held *slot, args json.RawMessage) (Result, error) {
 	ctx, cancel := context.WithTimeout(WithPrincipal(ctx, r.principal), r.tool.timeout())
 	defer cancel()
+	if r.tool.Server != "" { // a request to another server ends with its context
+		return r.tool.Call(ctx, args)
+	}
 	type ending struct {
 		result Result
 		err    error
@@ -388,7 +391,7 @@ func (p *pipeline) call(ctx context.Context, r *request, held *slot, args json.R
 }
 
 // failure turns a tool's error into the result that the caller sees, and records it.
-func (p *pipeline) failure(ctx context.Context, r *request, err error) *mcp.CallToolResult {
+func (p *pipeline) failure(ctx context.Context, r *request, err error) toolResult {
 	var visible *Error
 	switch {
 	case errors.As(err, &visible):
@@ -408,13 +411,7 @@ func (p *pipeline) failure(ctx context.Context, r *request, err error) *mcp.Call
 	text := cut(scrub.Text(visible.Error()), maxMessage)
 	r.result = []byte(text)
 	r.record.Result = summary(r.result)
-	return &mcp.CallToolResult{
-		Result: mcp.Result{Meta: &mcp.Meta{AdditionalFields: map[string]any{
-			mcpclient.MetaCall: r.record.Call, mcpclient.MetaCode: string(visible.Code),
-		}}},
-		Content: []mcp.Content{mcp.NewTextContent(text)},
-		IsError: true,
-	}
+	return toolResult{code: visible.Code, text: text}
 }
 
 // refuseErr answers with err if it is a protocol error, else with an internal error whose text stays in the log.

@@ -84,6 +84,26 @@ func (r *Root) Read(name string, match func(path string) bool) ([]File, error) {
 	return w.files, w.err()
 }
 
+// List returns the paths of the files in the folder at name, and with deep of those below it, sorted: not of what is never
+// read, nor of what is no regular file. As with Read, what could be listed comes back together with the error.
+func (r *Root) List(name string, deep bool) ([]string, error) {
+	clean, err := r.clean(name)
+	if err != nil {
+		return nil, err
+	}
+	w := &walk{root: r, most: MaxFile, listing: true, shallow: !deep}
+	w.top(clean)
+	if len(w.files) == 1 && w.files[0].Path == clean {
+		return nil, fmt.Errorf("%w: %s is a file and no folder", ErrNotFound, clean)
+	}
+	var paths []string
+	for _, f := range w.files {
+		paths = append(paths, f.Path)
+	}
+	slices.Sort(paths)
+	return paths, w.err()
+}
+
 // ReadFile returns the one file at name, up to maxBytes of it: for a file that the operator named, who may
 // know that it is larger than what a caller may ask for. Everything else is as with Read.
 func (r *Root) ReadFile(name string, maxBytes int) (File, error) {
@@ -131,6 +151,8 @@ type walk struct {
 	root  *Root
 	match func(string) bool
 	most  int // bytes of one file
+
+	listing, shallow bool // whether only names are wanted, and only of the folder itself
 
 	files          []File
 	total, entries int
@@ -320,6 +342,9 @@ func (w *walk) entry(dir *os.Root, base, name string, depth int) {
 		return
 	}
 	if info.IsDir() {
+		if w.shallow {
+			return
+		}
 		below, err := enter(dir, base, info)
 		if err != nil {
 			w.fail("%w", w.explain(name, err))
@@ -376,6 +401,12 @@ func (w *walk) list(dir *os.Root, name string) ([]string, error) {
 // file reads the regular file base of dir.
 func (w *walk) file(dir *os.Root, base string, info fs.FileInfo, name string) {
 	switch {
+	case w.listing:
+		// The number of entries is bounded already.
+		if info.Mode().IsRegular() {
+			w.files = append(w.files, File{Path: name})
+		}
+		return
 	case !info.Mode().IsRegular():
 		// Opening a device or a pipe may block, or do something.
 		w.fail("%w: %s: not a regular file", ErrUnreadable, name)

@@ -1,0 +1,159 @@
+package rego
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
+)
+
+// load loads policies of these files.
+func load(t testing.TB, files map[string]string) *Policies {
+	t.Helper()
+	p, err := Load(folder(t, files))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func folder(t testing.TB, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range files {
+		name = filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// rules is a policy of these rules.
+func rules(t testing.TB, text string) *Policies {
+	t.Helper()
+	return load(t, map[string]string{"p.rego": "package main\n" + text})
+}
+
+// judge judges one input, JSON, by namespace main.
+func judge(t testing.TB, p *Policies, limits Limits, input string) (Report, error) {
+	t.Helper()
+	var value any
+	if err := json.Unmarshal([]byte(input), &value); err != nil {
+		t.Fatal(err)
+	}
+	e, err := p.Start([]string{"main"}, limits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = e.Judge(context.Background(), Document{Path: "/w/f.json", File: "f.json", Line: 7, Object: "o", Value: value})
+	return e.Report(), err
+}
+
+func numbers(n int) string {
+	return `{"list": [` + strings.TrimSuffix(strings.Repeat("7,", n), ",") + `]}`
+}
+
+func text(n int) string { return `{"text": "` + strings.Repeat("a", n) + `"}` }
+
+// TestBounds attacks policies that are careless with inputs that make the most of it. Each ends with an error that
+// names the bound, or with a rule that is unknown, and the next call works.
+func TestBounds(t *testing.T) {
+	small := Served()
+	small.Heap = 96 << 20
+	fewSteps := Served()
+	fewSteps.Steps = 1_000_000
+	for _, tc := range []struct {
+		name, rules, input string
+		limits             Limits
+		bound              string // the error of Judge
+		reason             string // why a rule is unknown, if Judge goes on
+	}{
+		{
+			"quadratic rule", `deny contains "x" if { some a in input.list; some b in input.list; a > b }`,
+			numbers(70_000), fewSteps, "more than 1000000 steps", "",
+		},
+		{
+			"quadratic comprehension", `deny contains "x" if { all := [[a, b] | some i, a in input.list; some j, b in input.list]; count(all) == 0 }`,
+			numbers(70_000), small, "more than 96 MiB", "",
+		},
+		{
+			"array that doubles", `deny contains "x" if { all := [array.concat(input.list, [i]) | some i, _ in input.list]; count(all) == 0 }`,
+			numbers(70_000), small, "more than 96 MiB", "",
+		},
+		{
+			"string that grows in every place", `deny contains "x" if { all := [concat("", [input.text, sprintf("%d", [i])]) | some i in numbers.range(1, 100000)]; count(all) == 0 }`,
+			text(100_000), small, "more than 96 MiB", "",
+		},
+		{
+			"time", `deny contains "x" if { some a in input.list; some b in input.list; a > b }`,
+			numbers(70_000), Limits{Time: 50 * time.Millisecond, Steps: 1 << 60, Heap: 1 << 40, Values: 80_000, Findings: 10}, "more than 50ms", "",
+		},
+		{"replace", `deny contains "x" if replace(input.text, "a", input.text) == ""`, text(500_000), small, "more than 96 MiB", ""},
+		{"regex.replace", `deny contains "x" if regex.replace(input.text, "a", input.text) == ""`, text(300_000), small, "more than 96 MiB", ""},
+		{"range", `deny contains "x" if count(numbers.range(0, input.n)) == 0`, `{"n": 1e15}`, small, "more than 96 MiB", ""},
+		{"range with a step", `deny contains "x" if count(numbers.range_step(0, input.n, 2)) == 0`, `{"n": 1e15}`, small, "more than 96 MiB", ""},
+		{"network", `deny contains "x" if count(net.cidr_expand(input.net)) == 0`, `{"net": "::/0"}`, small, "more than 96 MiB", ""},
+		{"values", `deny contains "x" if input.y`, numbers(80_000), Served(), "more than 80000 values", ""},
+		{"depth", `deny contains "x" if input.y`, strings.Repeat("[", 2000) + strings.Repeat("]", 2000), Served(), "in each other", ""},
+
+		{"shift", `deny contains "x" if bits.lsh(1, input.n) == 0`, `{"n": 1e15}`, Served(), "", "bits.lsh: too large: more than 4096 bits"},
+		{"split", `deny contains "x" if count(split(input.text, "")) == 0`, text(500_000), Served(), "", "split: too large"},
+		{"concat", `deny contains "x" if concat(input.text, split(input.text, "")) == ""`, text(100_000), Served(), "", "concat: too large"},
+		{"regex", `deny contains "x" if regex.match("` + strings.Repeat("(a?){9}", 20) + `$", input.text)`, text(900_000), Served(), "", "regex.match: too large"},
+		{"glob", `deny contains "x" if glob.match(input.text, [], input.text)`, text(100_000), Served(), "", "glob.match: too large"},
+		{"format", `deny contains sprintf(input.text, [1])`, text(100_000), Served(), "", "sprintf: too large"},
+		{"width", `deny contains sprintf(input.text, [1])`, `{"text": "%999999999d"}`, Served(), "", "sprintf: too large: a width"},
+		{"star", `deny contains sprintf("%*d", [input.n, 1])`, `{"n": 999999}`, Served(), "", "an argument (*) is refused"},
+		{"verbs", `deny contains sprintf("` + strings.Repeat("%[1]s", 100) + `", [input.text])`, text(900_000), Served(), "", "sprintf: too large"},
+		{
+			"networks", `deny contains "x" if count(net.cidr_contains_matches(input.list, input.list)) == 0`,
+			numbers(70_000), Served(), "", "net.cidr_contains_matches: too large",
+		},
+		{"product", `deny contains "x" if product(input.list) == 0`, numbers(70_000), Served(), "", "product: too large"},
+		{"subset", `deny contains "x" if object.subset({"a": input.list}, {"a": array.reverse(input.list)})`, numbers(70_000), Served(), "", "object.subset: too large"},
+		{
+			"patch", `deny contains "x" if { ops := [{"op": "add", "path": "/0", "value": x} | some x in input.list]; json.patch(input.list, ops) == [] }`,
+			numbers(30_000), Served(), "", "json.patch: too large",
+		},
+		{"pieces", `deny contains "x" if regex.find_n(".", input.text, -1) == []`, text(500_000), Served(), "", "regex.find_n: too large"},
+		{"indent", `deny contains json.marshal_with_options(input, {"pretty": true, "indent": input.text})`, text(5000), Served(), "", "json.marshal_with_options: too large"},
+		{"amount", `deny contains "x" if units.parse_bytes(input.text) == 0`, `{"text": "` + strings.Repeat("1", 100) + `"}`, Served(), "", "units.parse_bytes: too large"},
+		{"exponent", `deny contains "x" if units.parse(input.text) == 0`, `{"text": "1e999999m"}`, Served(), "", "units.parse: too large"},
+		{"merge", `deny contains "x" if count(net.cidr_merge(input.list)) == 0`, numbers(70_000), Served(), "", "net.cidr_merge: too large"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			p := rules(t, tc.rules+"\nwarn contains \"here\" if input.next")
+			start := time.Now()
+			r, err := judge(t, p, tc.limits, tc.input)
+			t.Log(time.Since(start).Round(time.Millisecond), err, r.Findings)
+			if tc.bound == "" {
+				if err != nil || r.Counts.Unknown != 1 || !strings.Contains(r.Findings[0].Reason, tc.reason) || !strings.Contains(r.Findings[0].Reason, "p.rego:2") {
+					t.Errorf("%v, %+v, want reason %q", err, r.Findings, tc.reason)
+				}
+			} else {
+				if err == nil || !strings.Contains(err.Error(), tc.bound) {
+					t.Fatalf("error %v, want %q", err, tc.bound)
+				}
+				if f := r.Findings[0]; f.Rule != ruleBounds || f.Verdict != finding.Unknown || !strings.Contains(f.Reason, tc.bound) {
+					t.Errorf("%+v", f)
+				}
+			}
+			if r.Verdict != finding.Unknown {
+				t.Errorf("verdict %s", r.Verdict)
+			}
+			next, err := judge(t, p, tc.limits, `{"next": true}`)
+			if err != nil || next.Counts.Warnings != 1 {
+				t.Errorf("the next call: %+v, %v", next, err)
+			}
+		})
+	}
+}

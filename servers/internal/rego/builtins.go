@@ -1,0 +1,271 @@
+package rego
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/topdown"
+)
+
+// refused are the built-in functions that no policy has here, with the reason that a refused policy is told.
+// A built-in function of OPA that stands neither here nor in allowed fails the tests: an upgrade is a decision.
+func refused(name string) (reason string, ok bool) {
+	const (
+		network     = "a policy has no network"
+		clock       = "a policy has no clock: the same input has the same answer tomorrow; put the date in the data"
+		environment = "a policy does not see the process, its environment or its files"
+		chance      = "a policy has no chance in it: the same input has the same answer"
+		keys        = "tokens, keys and certificates are not what configurations are judged by, and their readers are not bounded"
+		unbounded   = "its work is not bounded by its input"
+	)
+	switch name {
+	case "http.send", "net.lookup_ip_addr":
+		return network, true
+	case "json.match_schema", "json.verify_schema":
+		return "it follows a schema's references to hosts and files", true
+	case "time.now_ns":
+		return clock, true
+	case "opa.runtime":
+		return environment, true
+	case "parse_config", "parse_config_file", "parse_combined_config_files":
+		return "it is conftest's own, and reads files", true
+	case "rand.intn", "uuid.rfc4122":
+		return chance, true
+	case "graph.reachable_paths", "regex.globs_match", "regex.template_match", "rego.parse_module", "strings.render_template":
+		return unbounded, true
+	}
+	for _, prefix := range []string{"io.jwt.", "crypto.x509.", "crypto.parse_private_keys", "crypto.hmac.", "providers.aws."} {
+		if strings.HasPrefix(name, prefix) {
+			return keys, true
+		}
+	}
+	if strings.HasPrefix(name, "graphql.") {
+		return unbounded, true
+	}
+	return "", false
+}
+
+// allowed are the built-in functions that policies have: what they return follows from their arguments alone,
+// and their work is bounded by them, or by a guard.
+func allowed() []string {
+	return strings.Fields(`
+		eq assign equal neq gt gte lt lte internal.member_2 internal.member_3
+		plus minus mul div rem ceil floor round abs bits.or bits.and bits.negate bits.xor bits.lsh bits.rsh
+		and or union intersection set_diff
+		count sum product max min any all sort
+		array.concat array.flatten array.slice array.reverse
+		to_number cast_object cast_null cast_boolean cast_string cast_set cast_array format_int
+		is_number is_string is_boolean is_array is_set is_object is_null type_name
+		regex.is_valid regex.match re_match regex.split regex.find_n regex.find_all_string_submatch_n regex.replace
+		glob.match glob.quote_meta
+		strings.any_prefix_match strings.any_suffix_match concat indexof indexof_n substring lower upper contains strings.count
+		startswith endswith split strings.split_n replace strings.replace_n trim trim_left trim_prefix trim_right trim_suffix
+		trim_space sprintf strings.reverse internal.template_string
+		numbers.range numbers.range_step units.parse units.parse_bytes
+		json.marshal json.marshal_with_options json.unmarshal json.is_valid json.filter json.remove json.patch
+		yaml.marshal yaml.unmarshal yaml.is_valid
+		base64.encode base64.decode base64.is_valid base64url.encode base64url.encode_no_pad base64url.decode
+		urlquery.decode urlquery.encode urlquery.encode_object urlquery.decode_object uri.parse uri.is_valid hex.encode hex.decode
+		object.union object.union_n object.remove object.filter object.get object.keys object.subset walk graph.reachable
+		time.parse_ns time.parse_rfc3339_ns time.parse_duration_ns time.format time.date time.clock time.weekday time.add_date time.diff
+		crypto.md5 crypto.sha1 crypto.sha256 uuid.parse semver.is_valid semver.compare
+		net.cidr_overlap net.cidr_intersects net.cidr_contains net.cidr_contains_matches net.cidr_expand net.cidr_merge net.cidr_is_valid
+		rego.metadata.chain rego.metadata.rule trace print internal.print internal.test_case`)
+}
+
+// capabilities are OPA's without what is not allowed, and without a host that a schema might be fetched from.
+func capabilities() *ast.Capabilities {
+	c := ast.CapabilitiesForThisVersion()
+	have := map[string]bool{}
+	for _, name := range allowed() {
+		have[name] = true
+	}
+	kept := make([]*ast.Builtin, 0, len(have))
+	for _, builtin := range c.Builtins {
+		if have[builtin.Name] {
+			kept = append(kept, builtin)
+		}
+	}
+	c.Builtins, c.AllowNet = kept, []string{}
+	return c
+}
+
+// guardBuiltins puts guards before the functions whose work grows faster than their arguments and that do not
+// look whether they were cancelled. OPA keeps one table of built-in functions, which a query cannot override.
+var guardBuiltins = sync.OnceFunc(func() { //nolint:gochecknoglobals // it guards OPA's one table, once
+	for name, guard := range guards() {
+		call := topdown.GetBuiltin(name)
+		topdown.RegisterBuiltinFunc(name, func(bctx topdown.BuiltinContext, args []*ast.Term, yield func(*ast.Term) error) error {
+			if err := guard(args); err != nil {
+				return err
+			}
+			return call(bctx, args, yield)
+		})
+	}
+})
+
+// guards says of each such function which arguments are too large for it. An argument of another type than the
+// function's own is left to the function.
+func guards() map[string]func(args []*ast.Term) error {
+	regex := func(text, pattern int) func([]*ast.Term) error {
+		return func(args []*ast.Term) error {
+			return atMost("bytes of text times bytes of pattern", len(textOf(args[text]))*len(textOf(args[pattern])), maxRegex)
+		}
+	}
+	pieces := func(text, pattern int) func([]*ast.Term) error {
+		return func(args []*ast.Term) error {
+			return errors.Join(regex(text, pattern)(args), atMost("bytes of text", len(textOf(args[text])), maxPieces))
+		}
+	}
+	parts := func(args []*ast.Term) error {
+		return atMost("pieces", strings.Count(textOf(args[0]), textOf(args[1])), maxPieces)
+	}
+	pairs := func(a, b int) func([]*ast.Term) error {
+		return func(args []*ast.Term) error { return atMost("pairs", sizeOf(args[a])*sizeOf(args[b]), maxPairs) }
+	}
+	return map[string]func(args []*ast.Term) error{
+		"bits.lsh":                         func(args []*ast.Term) error { return atMost("bits", numberOf(args[1]), maxShift) },
+		"product":                          func(args []*ast.Term) error { return atMost("factors", sizeOf(args[0]), maxFactors) },
+		"split":                            parts,
+		"strings.split_n":                  parts,
+		"indexof_n":                        parts,
+		"regex.match":                      regex(1, 0),
+		"re_match":                         regex(1, 0),
+		"regex.split":                      pieces(1, 0),
+		"regex.find_n":                     pieces(1, 0),
+		"regex.find_all_string_submatch_n": pieces(1, 0),
+		"regex.replace":                    regex(0, 1),
+		"glob.match": func(args []*ast.Term) error {
+			return errors.Join(atMost("bytes of text", len(textOf(args[2])), maxGlob), atMost("bytes of pattern", len(textOf(args[0])), maxGlob))
+		},
+		"units.parse":       guardUnits,
+		"units.parse_bytes": guardUnits,
+		"json.marshal_with_options": func(args []*ast.Term) error {
+			return atMost("bytes of options", len(args[1].Value.String()), maxOptions)
+		},
+		"net.cidr_contains_matches": pairs(0, 1),
+		"net.cidr_merge":            pairs(0, 0),
+		"object.subset":             guardSubset,
+		"json.patch":                func(args []*ast.Term) error { return atMost("operations", sizeOf(args[1]), maxPatches) },
+		"concat":                    guardConcat,
+		"sprintf":                   guardFormat,
+	}
+}
+
+func atMost(what string, n, most int) error {
+	if n > most {
+		return fmt.Errorf("too large: more than %d %s", most, what)
+	}
+	return nil
+}
+
+func isText(t *ast.Term) bool {
+	_, ok := t.Value.(ast.String)
+	return ok
+}
+
+func textOf(t *ast.Term) string {
+	s, _ := t.Value.(ast.String)
+	return string(s)
+}
+
+// numberOf returns a number, or one more than any bound if it is larger than an int.
+func numberOf(t *ast.Term) int {
+	number, ok := t.Value.(ast.Number)
+	if !ok {
+		return 0
+	}
+	if n, ok := number.Int(); ok {
+		return n
+	}
+	return 1<<62 - 1
+}
+
+func sizeOf(t *ast.Term) int {
+	switch v := t.Value.(type) {
+	case *ast.Array:
+		return v.Len()
+	case ast.Set:
+		return v.Len()
+	case ast.Object:
+		return v.Len()
+	default:
+		return 1
+	}
+}
+
+// guardUnits bounds the digits of an amount, and of its exponent, which OPA writes out.
+func guardUnits(args []*ast.Term) error {
+	amount := textOf(args[0])
+	_, exponent, _ := strings.Cut(strings.ToLower(amount), "e")
+	digits := strings.TrimLeft(exponent, "+-0")
+	return errors.Join(
+		atMost("characters of an amount", len(amount), maxAmount),
+		atMost("digits of an exponent", len(digits)-len(strings.TrimLeft(digits, "0123456789")), maxExponent),
+	)
+}
+
+// guardSubset bounds the arrays that object.subset looks for in each other, wherever they are in the objects.
+func guardSubset(args []*ast.Term) error {
+	sizes := [2]int{}
+	for i := range sizes {
+		ast.WalkTerms(args[i], func(*ast.Term) bool {
+			sizes[i]++
+			return false
+		})
+	}
+	return atMost("pairs", sizes[0]*sizes[1], maxPairs)
+}
+
+// guardConcat bounds what concat makes, which it allocates at once.
+func guardConcat(args []*ast.Term) error {
+	bytes := len(textOf(args[0])) * sizeOf(args[1])
+	for part := range elements(args[1].Value) {
+		bytes += len(textOf(part))
+	}
+	return atMost("bytes", bytes, maxMade)
+}
+
+// guardFormat bounds what sprintf makes: each verb writes an argument, padded to a width.
+func guardFormat(args []*ast.Term) error {
+	format := textOf(args[0])
+	if err := atMost("bytes of format", len(format), maxFormat); err != nil {
+		return err
+	}
+	operands, _ := args[1].Value.(*ast.Array)
+	if operands == nil {
+		return nil
+	}
+	longest := 0
+	for i := range operands.Len() {
+		term := operands.Elem(i)
+		if s, ok := term.Value.(ast.String); ok {
+			longest = max(longest, len(s))
+		} else if sizeOf(term) > 0 {
+			longest = max(longest, len(term.Value.String()))
+		}
+	}
+	bytes := len(format)
+	for i := 0; i < len(format); i++ {
+		if format[i] != '%' {
+			continue
+		}
+		start := i + 1
+		for i++; i < len(format) && strings.IndexByte("+-# 0123456789.[]*", format[i]) >= 0; i++ {
+		}
+		for n := range strings.FieldsFuncSeq(format[start:min(i, len(format))], func(r rune) bool { return r < '0' || r > '9' }) {
+			if width, err := strconv.Atoi(n); err != nil || width > maxWidth {
+				return fmt.Errorf("too large: a width or precision of more than %d", maxWidth)
+			}
+		}
+		if strings.Contains(format[start:min(i, len(format))], "*") {
+			return errors.New("a width or precision that is an argument (*) is refused")
+		}
+		bytes += longest + maxWidth
+	}
+	return atMost("bytes", bytes, maxMade)
+}

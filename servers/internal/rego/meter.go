@@ -1,0 +1,54 @@
+package rego
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/metrics"
+	"sync/atomic"
+)
+
+// meter counts what an evaluation takes, and ends it where that is too much. It is the [topdown.Cancel] that OPA
+// asks before each expression, and that functions with long loops ask in them.
+type meter struct {
+	limits    Limits
+	steps     int64
+	stride    int64 // steps between two looks at the heap
+	heap      []metrics.Sample
+	cancelled atomic.Bool
+	stopped   error // why it ended, unless it was cancelled
+}
+
+func newMeter(limits Limits) *meter {
+	return &meter{limits: limits, stride: maxStride, heap: []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}}
+}
+
+// expect sets how often the heap is looked at: a step may take as much as a copy of the document does.
+func (m *meter) expect(document extent) {
+	m.stride = int64(min(max(heapSlack/(document.bytes+valueBytes*document.values), 1), maxStride))
+}
+
+// Cancel ends the evaluation at its next step. It may be called from any goroutine.
+func (m *meter) Cancel() { m.cancelled.Store(true) }
+
+// Cancelled counts a step, and says whether it was one too many.
+func (m *meter) Cancelled() bool {
+	if m.stopped != nil || m.cancelled.Load() {
+		return true
+	}
+	m.steps++
+	switch {
+	case m.steps > m.limits.Steps:
+		m.stopped = fmt.Errorf("too much work: more than %d steps; give it a smaller input", m.limits.Steps)
+	case m.steps%m.stride == 0 && m.live() > m.limits.Heap:
+		runtime.GC() // most of it may be garbage
+		if m.live() > m.limits.Heap {
+			m.stopped = fmt.Errorf("too much memory: more than %d MiB; give it a smaller input", m.limits.Heap>>20)
+		}
+	}
+	return m.stopped != nil
+}
+
+func (m *meter) live() uint64 {
+	metrics.Read(m.heap)
+	return m.heap[0].Value.Uint64()
+}

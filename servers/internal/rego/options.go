@@ -1,0 +1,89 @@
+package rego
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"strings"
+
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
+)
+
+// mainNamespace is the package that is judged where none is named, as with conftest.
+const mainNamespace = "main"
+
+// Options are the flags of a server, and of its check subcommand, that are about policies.
+type Options struct {
+	dir        string
+	policies   *Policies // of check, once they are loaded
+	namespaces []string  // of check; empty is mainNamespace
+}
+
+// Flag declares --policies.
+func (o *Options) Flag(set *flag.FlagSet) {
+	set.StringVar(&o.dir, "policies", "", "`folder` of conftest policies (.rego, Rego v1) and, below its folder data, their data; read once, at start")
+}
+
+// Load reads the policies of --policies; without the flag there are none, and that is no error.
+func (o *Options) Load() (*Policies, error) {
+	if o.dir == "" {
+		return nil, nil //nolint:nilnil // nil policies are none, and tools say so with ErrNone
+	}
+	return Load(o.dir)
+}
+
+// Given says whether there is a --policies.
+func (o *Options) Given() bool { return o.dir != "" }
+
+// ErrNone is what a tool says where there are no policies.
+var ErrNone = errors.New("this server was started without --policies, and so has no policies to judge by")
+
+// CheckFlags declares --policies and --namespace.
+func (o *Options) CheckFlags(set *flag.FlagSet) {
+	o.Flag(set)
+	set.Func("namespace", "`package` of the policies to judge by, or a pattern: '*' is every one (repeatable; default "+mainNamespace+")", func(s string) error {
+		o.namespaces = append(o.namespaces, strings.Split(s, ",")...)
+		return nil
+	})
+}
+
+// Findings judges inputs of a check subcommand by the policies, if there are any, each with limits of its own. judge
+// hands the documents of one input to the evaluation.
+func (o *Options) Findings(ctx context.Context, inputs []finding.Input, judge func(ctx context.Context, e *Evaluation, in finding.Input) error) ([]finding.Finding, error) {
+	if o.dir == "" {
+		if len(o.namespaces) > 0 {
+			return nil, errors.New("--namespace goes with --policies")
+		}
+		return nil, nil
+	}
+	if o.policies == nil {
+		var err error
+		if o.policies, err = o.Load(); err != nil {
+			return nil, err
+		}
+	}
+	namespaces := o.namespaces
+	if len(namespaces) == 0 {
+		namespaces = []string{mainNamespace}
+	}
+	var findings []finding.Finding
+	var problems []error
+	for _, in := range inputs {
+		e, err := o.policies.Start(namespaces, Gate())
+		if err != nil {
+			return findings, fmt.Errorf("--policies %s: %w", o.dir, err)
+		}
+		if err := judge(ctx, e, in); err != nil {
+			problems = append(problems, fmt.Errorf("%s: not judged by the policies: %w", in.Name, err))
+		}
+		report := e.Report()
+		if report.Truncated && len(report.Findings) >= Gate().Findings {
+			problems = append(problems, fmt.Errorf("%s: too large: more than %d findings of policies; split the input", in.Name, Gate().Findings))
+		}
+		for _, f := range report.Findings {
+			findings = append(findings, f.Finding)
+		}
+	}
+	return findings, errors.Join(problems...)
+}

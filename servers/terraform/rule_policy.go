@@ -1,0 +1,380 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
+)
+
+// statement is one statement of an IAM policy of AWS, from a JSON text or from a data source that makes one.
+type statement struct {
+	at            Value // where a finding about it points
+	effect        Value
+	actions       []Value
+	notActions    []Value
+	resources     []Value
+	notResources  []Value
+	principals    []principal
+	notPrincipals []principal
+	conditions    conditions
+}
+
+// principal is whom a statement is about.
+type principal struct {
+	kind string // AWS, Service, Federated, *; "" where it is not known
+	id   Value
+}
+
+// conditions say whether a statement has any, and what they are, by operator and key.
+type conditions struct {
+	unknown *Result
+	all     []condition
+}
+
+type condition struct {
+	operator, key string
+	values        []Value
+}
+
+// policyDocument is the data source that makes policies.
+const policyDocument = "aws_iam_policy_document"
+
+// statements are those of the policy that an attribute holds; hidden says why there may be others.
+func statements(v Value) (all []statement, hidden []Result) {
+	return statementsWithin(v, maxPolicyDepth)
+}
+
+func statementsWithin(v Value, depth int) ([]statement, []Result) {
+	if v.Null() {
+		return nil, nil
+	}
+	document, ok := v.JSON()
+	switch {
+	case !ok:
+		return nil, nil // no JSON: the provider refuses it
+	case document.Unknown():
+		return documentStatements(v, depth)
+	}
+	list := document.Key("Statement")
+	if list.Unknown() {
+		return nil, []Result{list.undecided()}
+	}
+	var all []statement
+	var hidden []Result
+	for _, s := range list.Elements() {
+		if s.Unknown() {
+			hidden = append(hidden, s.undecided())
+			continue
+		}
+		all = append(all, jsonStatement(s))
+	}
+	return all, hidden
+}
+
+func jsonStatement(s Value) statement {
+	return statement{
+		at: s, effect: s.Key("Effect"),
+		actions: elements(s.Key("Action")), notActions: elements(s.Key("NotAction")),
+		resources: elements(s.Key("Resource")), notResources: elements(s.Key("NotResource")),
+		principals: jsonPrincipals(s.Key("Principal")), notPrincipals: jsonPrincipals(s.Key("NotPrincipal")),
+		conditions: jsonConditions(s.Key("Condition")),
+	}
+}
+
+func jsonPrincipals(v Value) []principal {
+	if !v.IsMap() {
+		var all []principal
+		for _, id := range elements(v) {
+			kind := ""
+			if text, ok := id.Text(); ok {
+				kind = text
+			}
+			all = append(all, principal{kind: kind, id: id})
+		}
+		return all
+	}
+	var all []principal
+	for _, kind := range v.Keys() {
+		for _, id := range elements(v.Key(kind)) {
+			all = append(all, principal{kind: kind, id: id})
+		}
+	}
+	return all
+}
+
+func jsonConditions(v Value) conditions {
+	if v.Unknown() {
+		hidden := v.undecided()
+		return conditions{unknown: &hidden}
+	}
+	var out conditions
+	for _, operator := range v.Keys() {
+		keys := v.key(operator)
+		for _, key := range keys.Keys() {
+			out.all = append(out.all, condition{operator: operator, key: key, values: elements(keys.key(key))})
+		}
+		if keys.Unknown() {
+			hidden := keys.undecided()
+			out.unknown = &hidden
+		}
+	}
+	return out
+}
+
+// documentStatements are those of the data source that a policy comes from.
+func documentStatements(v Value, depth int) ([]statement, []Result) {
+	sources := v.Resources()
+	single := len(sources) == 1 && len(v.origins) == 1 && sources[0].Mode == Data && sources[0].Type == policyDocument
+	if !single || depth == 0 {
+		return nil, []Result{v.undecided()}
+	}
+	document := sources[0]
+	var all []statement
+	var hidden []Result
+	blocks := document.Blocks("statement")
+	for _, b := range blocks.All {
+		all = append(all, blockStatement(b))
+	}
+	if blocks.Unknown != "" {
+		hidden = append(hidden, blocks.undecided())
+	}
+	for _, path := range []string{"source_policy_documents", "override_policy_documents", "source_json", "override_json"} {
+		for _, part := range elements(document.Attr(path)) {
+			more, why := statementsWithin(part, depth-1)
+			all, hidden = append(all, more...), append(hidden, why...)
+		}
+	}
+	return all, hidden
+}
+
+func blockStatement(b Block) statement {
+	s := statement{
+		at: b.Value(), effect: b.Attr("effect"),
+		actions: elements(b.Attr("actions")), notActions: elements(b.Attr("not_actions")),
+		resources: elements(b.Attr("resources")), notResources: elements(b.Attr("not_resources")),
+		principals: blockPrincipals(b.Blocks("principals")), notPrincipals: blockPrincipals(b.Blocks("not_principals")),
+	}
+	conditions := b.Blocks("condition")
+	for _, c := range conditions.All {
+		operator, _ := c.Attr("test").Text()
+		key, _ := c.Attr("variable").Text()
+		s.conditions.all = append(s.conditions.all, condition{operator: operator, key: key, values: elements(c.Attr("values"))})
+	}
+	if conditions.Unknown != "" {
+		hidden := conditions.undecided()
+		s.conditions.unknown = &hidden
+	}
+	return s
+}
+
+func blockPrincipals(blocks Blocks) []principal {
+	var all []principal
+	for _, b := range blocks.All {
+		kind, _ := b.Attr("type").Text()
+		for _, id := range elements(b.Attr("identifiers")) {
+			all = append(all, principal{kind: kind, id: id})
+		}
+	}
+	if blocks.Unknown != "" {
+		all = append(all, principal{id: Value{path: blocks.Path, place: blocks.Place, reason: blocks.Unknown}})
+	}
+	return all
+}
+
+// allows fails where the statement allows, for [both]. Allow is what a data source's statement does by default.
+func (s statement) allows() Result { return s.effect.is("Allow", "Allow") }
+
+// unconditional fails where a statement has no condition that bounds who may use it.
+func (s statement) unconditional() Result {
+	switch {
+	case slices.ContainsFunc(s.conditions.all, condition.bounds):
+		return pass()
+	case s.conditions.unknown != nil:
+		return *s.conditions.unknown
+	default:
+		return s.at.fails("a statement has no condition")
+	}
+}
+
+// bounds says whether a condition is one that not everybody fulfils. To use TLS, and to have an address, is not.
+func (c condition) bounds() bool {
+	if isAmong(c.key, []string{"aws:SecureTransport", "s3:TlsVersion"}) {
+		return false
+	}
+	everywhere := anyOfValues(c.values, isWorld)
+	return !strings.EqualFold(c.key, "aws:SourceIp") || everywhere.Verdict != finding.Fail
+}
+
+// forAnybody fails where a statement is about everybody: principal *, or any account.
+func (s statement) forAnybody() Result {
+	var results []Result
+	for _, p := range s.principals {
+		if p.kind != "*" && p.kind != "AWS" && p.kind != "" {
+			continue
+		}
+		results = append(results, star(p.id))
+	}
+	if len(s.notPrincipals) > 0 {
+		results = append(results, s.notPrincipals[0].id.fails("a statement is about all but some principals"))
+	}
+	return every(results...)
+}
+
+// star fails for a text that is *. One that is not known, but begins with arn: or belongs to a resource, is not.
+func star(v Value) Result {
+	text, ok := v.Text()
+	switch {
+	case v.Unknown() && (v.fromResources() || v.cannotBe("*")):
+		return pass()
+	case v.Unknown():
+		return v.undecided()
+	case ok && text == "*":
+		return v.fails("%s is %s", v.path, v.Show())
+	default:
+		return pass()
+	}
+}
+
+// everything fails where one of some texts is *.
+func everything(values []Value) Result {
+	var results []Result
+	for _, v := range values {
+		results = append(results, star(v))
+	}
+	return every(results...)
+}
+
+// actsAs fails where the statement's actions are as bad says.
+func (s statement) actsAs(bad func(action string) bool) Result { return anyOfValues(s.actions, bad) }
+
+// wholeService says whether an action is every action: of all services, or of one.
+func wholeService(action string) bool {
+	return action == "*" || strings.HasSuffix(action, ":*")
+}
+
+// policyAt demands something of every statement of the policies that attributes hold. bad fails for a statement
+// that is not as demanded. A step of a path that is a block stands for every such block.
+func policyAt(bad func(statement) Result, paths ...string) demand {
+	return func(r *Resource) Result {
+		var results []Result
+		for _, path := range paths {
+			results = append(results, policyOf(path, bad)(r))
+		}
+		return every(results...)
+	}
+}
+
+func policyOf(path string, bad func(statement) Result) demand {
+	if before, after, nested := cutLast(path); nested {
+		return inEach(before, policyOf(after, bad))
+	}
+	return func(r *Resource) Result {
+		all, results := statements(r.Attr(path))
+		for _, s := range all {
+			result := bad(s)
+			if result.Verdict == finding.Fail && result.At.File == "" {
+				result.At = r.Attr(path).Location()
+			}
+			results = append(results, result)
+		}
+		return every(results...)
+	}
+}
+
+// because gives a failing result its words.
+func (r Result) because(message string) Result {
+	if r.Verdict == finding.Fail {
+		r.Message, r.more = message, nil
+	}
+	return r
+}
+
+// openToAnybody fails for a statement that lets everybody do something, on no condition.
+func openToAnybody(s statement) Result {
+	return both(s.forAnybody(), s.allows(), s.unconditional()).because("a statement lets everybody in, on no condition")
+}
+
+// administers fails for a statement that allows every action on every resource.
+func administers(s statement) Result {
+	actions := s.actsAs(func(action string) bool { return action == "*" || action == "*:*" })
+	return both(actions, everything(s.resources), s.allows()).because("a statement allows every action on every resource")
+}
+
+// allowsWholeService fails for a statement that allows all actions of a service on every resource.
+func allowsWholeService(s statement) Result {
+	actions := s.actsAs(func(action string) bool { return wholeService(action) && action != "*" && action != "*:*" })
+	return both(actions, everything(s.resources), s.allows()).because("a statement allows all actions of a service on every resource")
+}
+
+// passesAnyRole fails for a statement that lets its holder give any role to a service.
+func passesAnyRole(s statement) Result {
+	actions := s.actsAs(func(action string) bool { return strings.EqualFold(action, "iam:PassRole") })
+	return both(actions, everything(s.resources), s.allows(), s.unconditional()).because("a statement allows iam:PassRole on every resource")
+}
+
+// allowsAllBut fails for a statement that allows whatever it does not name.
+func allowsAllBut(s statement) Result {
+	if len(s.notActions) == 0 {
+		return pass()
+	}
+	return both(s.notActions[0].fails(""), s.allows(), everything(s.resources)).because("a statement allows all actions but some (NotAction) on every resource")
+}
+
+// deniesPlainHTTP passes for a statement that refuses requests without TLS.
+func deniesPlainHTTP(s statement) bool {
+	effect, _ := s.effect.Text()
+	return strings.EqualFold(effect, "Deny") && slices.ContainsFunc(s.conditions.all, func(c condition) bool {
+		return strings.EqualFold(c.key, "aws:SecureTransport") && slices.ContainsFunc(c.values, func(v Value) bool {
+			text, _ := v.Text()
+			return text == "false"
+		})
+	})
+}
+
+// policyHas demands that some statement of the policy is as wanted.
+func policyHas(path string, wanted func(statement) bool) demand {
+	return func(r *Resource) Result {
+		v := r.Attr(path)
+		all, hidden := statements(v)
+		switch {
+		case slices.ContainsFunc(all, wanted):
+			return pass()
+		case len(hidden) > 0:
+			return hidden[0]
+		default:
+			return v.fails("no statement of %s does", path)
+		}
+	}
+}
+
+// trustsAnyRepository fails for a statement that lets GitHub workflows of any repository in: one about GitHub's
+// token issuer without a condition on the subject, or with one that * fits.
+func trustsAnyRepository(s statement) Result {
+	const issuer, subject = "token.actions.githubusercontent.com", "token.actions.githubusercontent.com:sub"
+	fromGitHub := pass()
+	for _, p := range s.principals {
+		text, ok := p.id.Text()
+		if p.kind == "Federated" && (ok && strings.Contains(text, issuer)) {
+			fromGitHub = p.id.fails("the issuer is GitHub")
+		}
+	}
+	for _, c := range s.conditions.all {
+		if strings.HasPrefix(strings.ToLower(c.key), issuer) && fromGitHub.Verdict == finding.Pass {
+			fromGitHub = s.at.fails("the issuer is GitHub")
+		}
+	}
+	unbound := s.at.fails("no condition on %s", subject)
+	for _, c := range s.conditions.all {
+		if strings.EqualFold(c.key, subject) {
+			unbound = anyOfValues(c.values, func(pattern string) bool {
+				owner, _, _ := strings.Cut(strings.TrimPrefix(pattern, "repo:"), "/")
+				return owner == pattern || strings.ContainsAny(owner, "*?")
+			})
+		}
+	}
+	if unbound.Verdict == finding.Fail && s.conditions.unknown != nil {
+		unbound = *s.conditions.unknown
+	}
+	return both(fromGitHub, unbound, s.allows()).because("workflows of any repository on GitHub may take the role")
+}

@@ -1,0 +1,191 @@
+package main
+
+import "github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
+
+// googleIdentity are the rules for IAM and Kubernetes Engine.
+func googleIdentity() []Rule {
+	above := iamTypes("google_project", "google_folder", "google_organization")
+	clusters := []string{"google_container_cluster"}
+	pools := []string{"google_container_cluster", "google_container_node_pool"}
+	return []Rule{
+		{
+			ID: "google/iam-public", Title: "grant nothing to everybody", Severity: finding.High,
+			Types: append(above, iamTypes("google_pubsub_topic", "google_pubsub_subscription", "google_artifact_registry_repository", "google_cloud_run_service", "google_cloud_run_v2_service",
+				"google_cloud_run_v2_job", "google_cloudfunctions_function", "google_cloudfunctions2_function", "google_secret_manager_secret", "google_service_account", "google_compute_image",
+				"google_compute_instance", "google_compute_disk", "google_dataproc_cluster", "google_spanner_database", "google_spanner_instance", "google_bigtable_instance", "google_bigtable_table",
+				"google_cloud_tasks_queue", "google_data_catalog_entry_group", "google_healthcare_dataset", "google_sourcerepo_repository", "google_endpoints_service", "google_privateca_ca_pool")...),
+			References: []string{"CKV_GCP_99", "CKV_GCP_101", "CKV_GCP_102", "CKV_GCP_107"},
+			Why:        "allUsers is everybody on the internet; allAuthenticatedUsers is everybody with a Google account.",
+			Fix:        "name the members",
+			Check:      grantsNone(whatever, isPublic),
+		},
+		{
+			ID: "google/iam-basic-roles", Title: "grant no basic roles", Severity: finding.High,
+			Types: above, References: []string{"CKV_GCP_115", "CKV_GCP_116", "CKV_GCP_117", "GCP-0007"},
+			Why:   "Owner and editor may do almost everything in every service.",
+			Fix:   "grant the predefined roles that are needed",
+			Check: grantsNone(role(isBasicRole), whatever),
+		},
+		{
+			ID: "google/iam-default-account", Title: "grant nothing to default service accounts", Severity: finding.Medium,
+			Types: above, References: []string{"CKV_GCP_46", "GCP-0004", "GCP-0006", "GCP-0008"},
+			Why:   "Everything that names no account runs with these.",
+			Fix:   "make a service account for each use",
+			Check: grantsNone(whatever, isDefault),
+		},
+		{
+			ID: "google/iam-impersonation", Title: "let nobody act as any service account", Severity: finding.Medium,
+			Types: above, References: []string{"CIS Google Cloud 1.6", "CKV_GCP_41", "GCP-0005", "GCP-0009", "GCP-0011"},
+			Why:   "Granted on a project, folder or organisation, the role holds for every service account in it, also for the mightiest.",
+			Fix:   "grant it on the one service account, with google_service_account_iam_member",
+			Check: grantsNone(role(isImpersonation), whatever),
+		},
+		{
+			ID: "google/iam-users", Title: "grant roles to groups, not to users", Severity: finding.Low,
+			Types: above, References: []string{"GCP-0003"},
+			Why:   "Rights that hang on persons are forgotten when the person's work changes.",
+			Fix:   "grant the role to a group",
+			Check: grantsNone(whatever, isUser),
+		},
+		{
+			ID: "google/service-account-key", Title: "make no keys of service accounts", Severity: finding.Medium,
+			Types: []string{"google_service_account_key"}, References: []string{"CIS Google Cloud 1.4"},
+			Why:   "The private key stands in the state in the clear, and does not expire.",
+			Fix:   "use workload identity federation, or upload a public key with public_key_data",
+			Check: isSet("public_key_data"),
+		},
+		{
+			ID: "google/workload-identity-condition", Title: "name who may come in by workload identity", Severity: finding.High,
+			Types: []string{"google_iam_workload_identity_pool_provider"}, References: []string{"CKV_GCP_118", "GCP-0068"},
+			Why:   "Every token of the issuer is taken; of GitHub's issuer, that of every workflow of everybody.",
+			Fix:   "set attribute_condition, such as assertion.repository_owner == 'ORGANISATION'",
+			Check: isSet("attribute_condition"),
+		},
+		{
+			ID: "google/audit-exemptions", Title: "exempt nobody from audit logs", Severity: finding.Medium,
+			Types: []string{"google_project_iam_audit_config", "google_folder_iam_audit_config", "google_organization_iam_audit_config"}, References: []string{"CIS Google Cloud 2.1"},
+			Why:   "What an exempt account reads or writes leaves no trace.",
+			Fix:   "remove exempted_members",
+			Check: inEach("audit_log_config", isUnset("exempted_members")),
+		},
+		{
+			ID: "google/gke-private-nodes", Title: "give nodes no public address", Severity: finding.Medium,
+			Types: clusters, References: []string{"CKV_GCP_64", "GCP-0059"},
+			Why:   "What listens on a node can be reached from the internet.",
+			Fix:   "set private_cluster_config.enable_private_nodes = true",
+			Check: isOn("private_cluster_config.enable_private_nodes", false),
+		},
+		{
+			ID: "google/gke-authorized-networks", Title: "open the API of GKE to named addresses alone", Severity: finding.High,
+			Types: clusters, References: []string{"CKV_GCP_18", "CKV_GCP_20", "GCP-0053", "GCP-0061"},
+			Why:   "The API is open to everybody's guesses and to whatever flaw it has. That is the default.",
+			Fix:   "add master_authorized_networks_config with the addresses that need it, or set private_cluster_config.enable_private_endpoint = true",
+			Check: anyOf(isOn("private_cluster_config.enable_private_endpoint", false), allOf(hasBlock("master_authorized_networks_config"), inEach("master_authorized_networks_config.cidr_blocks", isAddressed("cidr_block")))),
+		},
+		{
+			ID: "google/gke-network-policy", Title: "enforce network policies", Severity: finding.Medium,
+			Types: clusters, References: []string{"CKV_GCP_12", "GCP-0056"},
+			Why:   "Every pod reaches every other one without them. Dataplane V2, and with it Autopilot, enforces them.",
+			Fix:   "set datapath_provider = \"ADVANCED_DATAPATH\", or network_policy.enabled = true",
+			Check: notAutopilot(anyOf(isOneOf("datapath_provider", "", "ADVANCED_DATAPATH"), isOn("network_policy.enabled", false))),
+		},
+		{
+			ID: "google/gke-legacy-abac", Title: "authorise by RBAC alone", Severity: finding.High,
+			Types: clusters, References: []string{"CKV_GCP_7", "GCP-0062"},
+			Why:   "ABAC gives every service account of the cluster everything.",
+			Fix:   "remove enable_legacy_abac, or set it to false",
+			Check: isOff("enable_legacy_abac", false),
+		},
+		{
+			ID: "google/gke-client-certificate", Title: "issue no client certificate", Severity: finding.High,
+			Types: clusters, References: []string{"CKV_GCP_13", "GCP-0064"},
+			Why:   "It cannot be withdrawn, and stands in the state with its key.",
+			Fix:   "set master_auth.client_certificate_config.issue_client_certificate = false",
+			Check: isOff("master_auth.client_certificate_config.issue_client_certificate", false),
+		},
+		{
+			ID: "google/gke-shielded-nodes", Title: "leave shielded nodes on", Severity: finding.High,
+			Types: clusters, References: []string{"CKV_GCP_71", "GCP-0055"},
+			Why:   "Without it, a node's identity can be taken by whoever gets hold of its bootstrap credentials.",
+			Fix:   "remove enable_shielded_nodes, or set it to true",
+			Check: notAutopilot(isOn("enable_shielded_nodes", true)),
+		},
+		{
+			ID: "google/gke-secure-boot", Title: "boot what is signed on nodes", Severity: finding.Medium,
+			Types: pools, References: []string{"CKV_GCP_68"},
+			Why:   "A changed boot loader or kernel starts unseen. Secure Boot is off by default.",
+			Fix:   "set node_config.shielded_instance_config.enable_secure_boot = true",
+			Check: whereNodes(isOn("shielded_instance_config.enable_secure_boot", false)),
+		},
+		{
+			ID: "google/gke-metadata", Title: "hide the node's credentials from pods", Severity: finding.High,
+			Types: pools, References: []string{"CKV_GCP_69", "GCP-0057"},
+			Why:   "Without GKE's metadata server, every pod gets the tokens of the node's service account.",
+			Fix:   "set workload_metadata_config.mode = \"GKE_METADATA\"",
+			Check: whereNodes(isOneOf("workload_metadata_config.mode", "", "GKE_METADATA")),
+		},
+		{
+			ID: "google/gke-legacy-metadata", Title: "leave legacy metadata endpoints off", Severity: finding.High,
+			Types: pools, References: []string{"CKV_GCP_67", "GCP-0048"},
+			Why:   "They give credentials to requests that an application is tricked into (SSRF).",
+			Fix:   "remove disable-legacy-endpoints from metadata, or set it to \"true\"",
+			Check: whereNodes(metadata("disable-legacy-endpoints", "true", "true")),
+		},
+		{
+			ID: "google/gke-node-account", Title: "give nodes a service account of their own", Severity: finding.Medium,
+			Types: pools, References: []string{"GCP-0050"},
+			Why:   "The default account may edit the whole project, unless the organisation forbids it.",
+			Fix:   "set node_config.service_account to one with roles/container.defaultNodeServiceAccount",
+			Check: whereNodes(ownAccount("service_account")),
+		},
+		{
+			ID: "google/gke-auto-repair", Title: "let GKE repair nodes", Severity: finding.Low,
+			Types: []string{"google_container_node_pool"}, References: []string{"CKV_GCP_9", "GCP-0063"},
+			Why:   "A node that is broken, or was broken into, stays.",
+			Fix:   "remove auto_repair, or set it to true",
+			Check: isOn("management.auto_repair", true),
+		},
+		{
+			ID: "google/gke-auto-upgrade", Title: "let GKE upgrade nodes", Severity: finding.Low,
+			Types: []string{"google_container_node_pool"}, References: []string{"CKV_GCP_10", "GCP-0058"},
+			Why:   "Security fixes come as upgrades.",
+			Fix:   "remove auto_upgrade, or set it to true",
+			Check: isOn("management.auto_upgrade", true),
+		},
+		{
+			ID: "google/gke-logging", Title: "leave GKE's logs and metrics on", Severity: finding.Low,
+			Types: clusters, References: []string{"CKV_GCP_1", "CKV_GCP_8", "GCP-0060", "GCP-0052"},
+			Why:   "Who did what in the cluster cannot be told afterwards without them.",
+			Fix:   "remove logging_service and monitoring_service, or set them to logging.googleapis.com/kubernetes and monitoring.googleapis.com/kubernetes",
+			Check: allOf(isNoneOf("logging_service", "", "none"), isNoneOf("monitoring_service", "", "none")),
+		},
+		{
+			ID: "google/gke-secrets", Title: "encrypt the Secrets of GKE with your own key", Severity: finding.Medium,
+			Types: clusters, References: []string{"https://cloud.google.com/kubernetes-engine/docs/how-to/encrypting-secrets"},
+			Why:   "Google encrypts the disk alone; with a key of KMS, what is read from it is encrypted, too.",
+			Fix:   "set database_encryption.state = \"ENCRYPTED\", with key_name",
+			Check: isOneOf("database_encryption.state", "DECRYPTED", "ENCRYPTED"),
+		},
+		{
+			ID: "google/gke-workload-identity", Title: "give pods identities of their own", Severity: finding.Medium,
+			Types: clusters, References: []string{"https://cloud.google.com/kubernetes-engine/docs/how-to/workload-identity"},
+			Why:   "Without it, pods use the node's account, or keys that lie about.",
+			Fix:   "set workload_identity_config.workload_pool = \"PROJECT.svc.id.goog\"",
+			Check: notAutopilot(isSet("workload_identity_config.workload_pool")),
+		},
+		{
+			ID: "google/gke-release-channel", Title: "follow a release channel", Severity: finding.Low,
+			Types: clusters, References: []string{"CKV_GCP_70"},
+			Why:   "Security fixes come by channel. A cluster without a block follows the regular one.",
+			Fix:   "remove release_channel, or set channel to RAPID, REGULAR, STABLE or EXTENDED",
+			Check: isNoneOf("release_channel.channel", "", "UNSPECIFIED"),
+		},
+		{
+			ID: "google/gke-binary-authorization", Title: "admit signed images alone", Severity: finding.Low,
+			Types: clusters, References: []string{"CKV_GCP_66"},
+			Why:   "Whoever may create pods can run any image.",
+			Fix:   "set binary_authorization.evaluation_mode = \"PROJECT_SINGLETON_POLICY_ENFORCE\"",
+			Check: anyOf(isOn("enable_binary_authorization", false), isOneOf("binary_authorization.evaluation_mode", "DISABLED", "PROJECT_SINGLETON_POLICY_ENFORCE")),
+		},
+	}
+}
