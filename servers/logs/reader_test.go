@@ -217,7 +217,7 @@ func (q quiet) ReadAt(p []byte, offset int64) (int, error) {
 }
 
 func TestLineOfAGigabyte(t *testing.T) {
-	for _, args := range []map[string]any{{}, {"take": "head"}, {"contains": "st"}} {
+	for _, args := range []map[string]any{{}, {"take": "head", "contains": "st"}} {
 		s := servingOne(one{content: &memory{ReaderAt: quiet{1 << 30}, length: 1 << 30}, format: formatPlain})
 		out := fetching(t, s, args)
 		if got := texts(out); got[0] != "first" || got[len(got)-1] != "last" || len(got) > 3 || len(got) == 3 && !strings.HasSuffix(got[1], "[…more than is looked at]") {
