@@ -165,6 +165,9 @@ func TestNumbers(t *testing.T) {
 	if want := []string{"shown password=[redacted:password#1]", "shown password=[redacted:password#2]"}; !slices.Equal(texts(out), want) {
 		t.Error(texts(out))
 	}
+	if out := fetching(t, s, map[string]any{"matches": "#[0-9]"}); out.Matched > 0 {
+		t.Errorf("a filter sees numbers: %+v", out)
+	}
 }
 
 // The end of a file of 10 GB takes what is returned and the window; a time range takes some probes more.
