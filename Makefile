@@ -83,13 +83,14 @@ lint: ## linters, and whether the lock file and go.mod are up to date
 	@scripts/lint $(MODULES)
 
 .PHONY: bench
-bench: ## the pipeline beside bare mcp-go and net/http alone; every binary's start to first answer, and memory at rest; scrub beside gitleaks; ten thousand manifests
+bench: ## the pipeline beside bare mcp-go and net/http alone; scrub beside gitleaks; logs; terraform and kubernetes on what is large; every binary's start to first answer, and memory at rest
 	@go test -run '^$$' -bench Pipeline -benchtime 1x ./servers/internal/mcpserver
-	@go test -run '^$$' -bench Logs -benchtime 3x ./servers/logs -logs.bytes 1073741824
-	@go test -run '^$$' -bench Processes -benchtime 1x ./servers/e2e/processes
-	@go test -run '^$$' -bench Manifests -benchtime 1x ./servers/e2e/processes
 	@go test -run '^$$' -bench . -benchtime 10x ./servers/internal/scrub
 	@cd servers/internal/scrub/gitleaks && go test -run '^$$' -bench . -benchtime 10x .
+	@go test -run '^$$' -bench Logs -benchtime 3x ./servers/logs -logs.bytes 1073741824
+	@GOMAXPROCS=1 go test -run '^$$' -bench Estate -benchtime 5x ./servers/terraform
+	@go test -run '^$$' -bench Manifests -benchtime 1x ./servers/e2e/processes
+	@go test -run '^$$' -bench Processes -benchtime 1x ./servers/e2e/processes
 
 .PHONY: bench-gateway
 bench-gateway: ## a call through the gateway beside the direct call to the same server and a bare mcp-go proxy; a log of ten million records
