@@ -95,7 +95,7 @@ func FuzzEvaluator(f *testing.F) {
 // FuzzPlan reads any bytes as a plan. What a plan says is sensitive is in nothing that is said about it.
 func FuzzPlan(f *testing.F) {
 	for _, name := range []string{"new.json", "change.json"} {
-		f.Add(readPlan(f, name))
+		f.Add(planFixture(f, name))
 	}
 	f.Add([]byte(`{"format_version":"1.2","resource_changes":[{"address":"aws_db_instance.x","type":"aws_db_instance","mode":"managed","change":{"actions":["create"],"after":{"password":"hunter2-the-password"},"after_sensitive":{"password":true}}}]}`))
 	book := newRuleBook(rules())

@@ -450,6 +450,14 @@ func (r *planResource) value(name string) cty.Value {
 	return r.part(value, mark, below(r.sensitive, name), expression, r.Address+"."+name)
 }
 
+// leftOpen says whether an attribute is unknown just because the configuration does not set it, and the provider
+// fills it in. It is then as one that is not set. (Blocks are not asked for here: a dynamic block that makes them is
+// not in the plan's configuration either.)
+func (r *planResource) leftOpen(name string) bool {
+	all, _ := below(r.unknown, name).(bool)
+	return all && r.config != nil && r.config.Expressions[name] == nil
+}
+
 // part makes a value of a part of the resource, marked with what the expression behind it refers to.
 func (r *planResource) part(value, unknownMark, sensitiveMark any, e *tfjson.Expression, name string) cty.Value {
 	if list, ok := value.([]any); ok && e != nil && e.ExpressionData != nil && len(e.NestedBlocks) > 0 {

@@ -16,8 +16,8 @@ import (
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
 )
 
-// readPlan reads a plan that the real thing made: testdata/plan/make.
-func readPlan(t testing.TB, name string) []byte {
+// planFixture reads a plan that the real thing made: testdata/plan/make.
+func planFixture(t testing.TB, name string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("testdata", "plan", name))
 	if err != nil {
@@ -27,7 +27,7 @@ func readPlan(t testing.TB, name string) []byte {
 }
 
 func TestDelta(t *testing.T) {
-	p, err := parsePlan(readPlan(t, "change.json"))
+	p, err := parsePlan(planFixture(t, "change.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func TestDelta(t *testing.T) {
 
 // TestPlanResources looks at what rules see of a plan.
 func TestPlanResources(t *testing.T) {
-	p, err := parsePlan(readPlan(t, "new.json"))
+	p, err := parsePlan(planFixture(t, "new.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func TestSensitiveValuesStay(t *testing.T) {
 		},
 	}})
 	for _, name := range []string{"new.json", "change.json"} {
-		data := readPlan(t, name)
+		data := planFixture(t, name)
 		for _, text := range [][]byte{data, bytes.ReplaceAll(data, []byte(`"format_version":"1.2"`), []byte(`"format_version":"hunter2-the-password"`)), data[:len(data)-2]} {
 			r := &report{}
 			d, err := judgePlan(context.Background(), name, text, book, r)
