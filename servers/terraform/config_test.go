@@ -309,7 +309,7 @@ func callTool(t *testing.T, dir, name, args string) (out map[string]any, err err
 		t.Cleanup(func() { _ = root.Close() })
 		env.Workspace = root
 	}
-	table, err := tools(env)
+	table, err := tools(env, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

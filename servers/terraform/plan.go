@@ -438,6 +438,9 @@ func (r *planResource) attribute(name string) (cty.Value, finding.Location) {
 }
 
 func (r *planResource) value(name string) cty.Value {
+	if name == "provisioner" {
+		return r.provisioners()
+	}
 	value, there := r.after[name]
 	mark := below(r.unknown, name)
 	if all, _ := mark.(bool); !there && !all {
@@ -456,6 +459,26 @@ func (r *planResource) value(name string) cty.Value {
 func (r *planResource) leftOpen(name string) bool {
 	all, _ := below(r.unknown, name).(bool)
 	return all && r.config != nil && r.config.Expressions[name] == nil
+}
+
+// provisioners are what the configuration in the plan has of them, as blocks: they are no attributes of the resource.
+func (r *planResource) provisioners() cty.Value {
+	if r.config == nil || len(r.config.Provisioners) == 0 {
+		return cty.NilVal
+	}
+	var blocks []cty.Value
+	for _, p := range r.config.Provisioners {
+		if p == nil {
+			continue
+		}
+		values := map[string]cty.Value{}
+		for name, e := range p.Expressions {
+			values[name] = expressionValue(e, 0)
+		}
+		values["type"] = cty.StringVal(p.Type)
+		blocks = append(blocks, cty.ObjectVal(values))
+	}
+	return cty.TupleVal(blocks)
 }
 
 // part makes a value of a part of the resource, marked with what the expression behind it refers to.

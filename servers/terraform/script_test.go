@@ -1,14 +1,11 @@
 package main
 
 import (
-	"flag"
 	"path/filepath"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
-
-var update = flag.Bool("update", false, "rewrite the expected outputs of testdata/script")
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"terraform": main})
@@ -18,7 +15,7 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	dirs := map[string]string{"SAMPLE": "../../agents/workspace/terraform", "PLANS": "testdata/plan"}
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script", UpdateScripts: *update, RequireExplicitExec: true,
+		Dir: "testdata/script", UpdateScripts: *updatePage, RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			for name, dir := range dirs {
 				path, err := filepath.Abs(dir)
