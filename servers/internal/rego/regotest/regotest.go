@@ -25,7 +25,7 @@ func conftest(t *testing.T) string {
 	t.Helper()
 	binary := os.Getenv("CONFTEST")
 	if binary == "" {
-		out, err := exec.CommandContext(t.Context(), filepath.Join(root(t), "scripts/tool"), "conftest").Output()
+		out, err := exec.CommandContext(t.Context(), filepath.Join(root(t), "scripts/tool"), "conftest").Output() //nolint:gosec // a script of this checkout
 		if err != nil {
 			t.Fatalf("building conftest: %v", err)
 		}
@@ -71,7 +71,7 @@ func Compare(t *testing.T, dir, namespace string, reports map[string]rego.Report
 	if _, err := os.Stat(filepath.Join(dir, "data")); err == nil {
 		args = append(args, "--data", filepath.Join(dir, "data"))
 	}
-	out, err := exec.CommandContext(t.Context(), conftest(t), append(args, files...)...).Output()
+	out, err := exec.CommandContext(t.Context(), conftest(t), append(args, files...)...).Output() //nolint:gosec // the binary that it built
 	if err != nil {
 		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 			err = fmt.Errorf("%w: %s", err, exit.Stderr)
