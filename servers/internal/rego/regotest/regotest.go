@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpserver"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/rego"
 )
 
@@ -46,6 +47,24 @@ func root(t *testing.T) string {
 	}
 	t.Fatalf("no go.mod above the test: %v", err)
 	return ""
+}
+
+// Evaluate calls a tool evaluate_policy as a client would.
+func Evaluate(t *testing.T, tool mcpserver.Tool, args map[string]any) (rego.Report, error) {
+	t.Helper()
+	raw, err := json.Marshal(args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := tool.Call(t.Context(), raw)
+	if err != nil {
+		return rego.Report{}, err
+	}
+	var r rego.Report
+	if err := json.Unmarshal(result.Structured, &r); err != nil {
+		t.Fatal(err)
+	}
+	return r, nil
 }
 
 // said is what conftest's JSON output has for one file and namespace.
