@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -58,24 +57,6 @@ func policyTool(t *testing.T, policies string, files map[string]string) mcpserve
 	return toolNamed(t, mcpserver.Env{Workspace: workspaceOf(t, files)}, "evaluate_policy", "--policies", dir)
 }
 
-// evaluate calls the tool as a client would.
-func evaluate(t *testing.T, tool mcpserver.Tool, args map[string]any) (rego.Report, error) {
-	t.Helper()
-	raw, err := json.Marshal(args)
-	if err != nil {
-		t.Fatal(err)
-	}
-	result, err := tool.Call(t.Context(), raw)
-	if err != nil {
-		return rego.Report{}, err
-	}
-	var r rego.Report
-	if err := json.Unmarshal(result.Structured, &r); err != nil {
-		t.Fatal(err)
-	}
-	return r, nil
-}
-
 func TestEvaluatePolicy(t *testing.T) {
 	tool := policyTool(t, "deny_name contains sprintf(\"%s in %s\", [input.metadata.name, data.conftest.file.name]) if input.metadata.name != \"good\"\n", map[string]string{
 		"m/a.yaml":      "kind: A\nmetadata: {name: a, namespace: shop}\n---\nkind: A\nmetadata: {name: good}\n",
@@ -83,7 +64,7 @@ func TestEvaluatePolicy(t *testing.T) {
 		"m/broken.yaml": "a: [\n",
 		"m/c.txt":       "kind: C\n",
 	})
-	got, err := evaluate(t, tool, map[string]any{"path": "m"})
+	got, err := regotest.Evaluate(t, tool, map[string]any{"path": "m"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,12 +96,12 @@ func TestEvaluatePolicy(t *testing.T) {
 		{map[string]any{"text": "a: b", "namespaces": []string{"other"}}, mcpserver.CodeInvalidArguments, `no policy in namespace "other"; there are main`},
 	} {
 		var e *mcpserver.Error
-		if _, err := evaluate(t, tool, tc.args); !errors.As(err, &e) || e.Code != tc.code || !strings.Contains(err.Error(), tc.text) {
+		if _, err := regotest.Evaluate(t, tool, tc.args); !errors.As(err, &e) || e.Code != tc.code || !strings.Contains(err.Error(), tc.text) {
 			t.Errorf("%v: %v, want %s with %q", tc.args, err, tc.code, tc.text)
 		}
 	}
 	none := toolNamed(t, mcpserver.Env{}, "evaluate_policy")
-	if _, err := evaluate(t, none, map[string]any{"text": "a: b"}); !errors.Is(err, rego.ErrNone) {
+	if _, err := regotest.Evaluate(t, none, map[string]any{"text": "a: b"}); !errors.Is(err, rego.ErrNone) {
 		t.Errorf("without policies: %v", err)
 	}
 }
@@ -145,7 +126,7 @@ func TestPolicySecrets(t *testing.T) {
 		"alias":        "kind: Bundle\nspec: &s {kind: Secret, stringData: {p: " + canary + "}}\nagain: *s\n",
 		"JSON":         `{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"p": "` + encoded + `"}}`,
 	} {
-		r, err := evaluate(t, tool, map[string]any{"text": text})
+		r, err := regotest.Evaluate(t, tool, map[string]any{"text": text})
 		if err != nil || r.Counts.Failures == 0 {
 			t.Errorf("%s: %+v, %v", name, r, err)
 		}
@@ -154,7 +135,7 @@ func TestPolicySecrets(t *testing.T) {
 		}
 	}
 	// What is there, and that it is not empty, policies see, as base64 where it was.
-	r, err := evaluate(t, tool, map[string]any{"text": "kind: Secret\ntype: Opaque\nmetadata: {name: s, labels: {a: b}}\ndata: {p: " + encoded + ", q: ''}\nstringData: {r: 1}\nimmutable: true\n"})
+	r, err := regotest.Evaluate(t, tool, map[string]any{"text": "kind: Secret\ntype: Opaque\nmetadata: {name: s, labels: {a: b}}\ndata: {p: " + encoded + ", q: ''}\nstringData: {r: 1}\nimmutable: true\n"})
 	want := []string{`{"data": {"p": "cmVkYWN0ZWQ=", "q": ""}, "immutable": true, "kind": "Secret", "metadata": {"labels": {"a": "b"}, "name": "s"}, "stringData": {"r": "redacted"}, "type": "Opaque"}`}
 	if diff := cmp.Diff(want, messages(r.Findings)); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
@@ -172,13 +153,13 @@ func messages(findings []rego.Finding) []string {
 // TestPolicyLists: a List is judged as conftest does, and so are its items.
 func TestPolicyLists(t *testing.T) {
 	tool := policyTool(t, "deny contains sprintf(\"%s %v\", [input.kind, count(object.get(input, \"items\", []))]) if true\n", nil)
-	r, err := evaluate(t, tool, map[string]any{"text": "kind: List\nitems: [{kind: A, items: [1]}, {kind: BList, items: [{kind: C}]}]\n"})
+	r, err := regotest.Evaluate(t, tool, map[string]any{"text": "kind: List\nitems: [{kind: A, items: [1]}, {kind: BList, items: [{kind: C}]}]\n"})
 	want := []string{"List 2", "A 1", "BList 1", "C 0"}
 	if diff := cmp.Diff(want, messages(r.Findings)); err != nil || diff != "" || r.Documents != 4 {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 	deep := strings.Repeat("{kind: List, items: [", 50) + "{kind: X}" + strings.Repeat("]}", 50)
-	if r, err := evaluate(t, tool, map[string]any{"text": deep}); err != nil || r.Documents != maxListDepth+1 {
+	if r, err := regotest.Evaluate(t, tool, map[string]any{"text": deep}); err != nil || r.Documents != maxListDepth+1 {
 		t.Errorf("%d documents, %v", r.Documents, err)
 	}
 }
@@ -186,11 +167,11 @@ func TestPolicyLists(t *testing.T) {
 // TestPolicyBounds: an input that is made to be slow is told, and the next call works.
 func TestPolicyBounds(t *testing.T) {
 	tool := policyTool(t, "deny contains \"x\" if { pairs := [[i, j] | some i, a in input.list; some j, b in input.list; a >= b]; count(pairs) == 3 }\n", nil)
-	r, err := evaluate(t, tool, map[string]any{"text": "list: [" + strings.Repeat("7,", 20_000) + "7]\n---\nlist: [2, 1]\n"})
+	r, err := regotest.Evaluate(t, tool, map[string]any{"text": "list: [" + strings.Repeat("7,", 20_000) + "7]\n---\nlist: [2, 1]\n"})
 	if err != nil || r.Verdict != finding.Unknown || r.Documents != 0 || len(r.Findings) != 1 || !strings.Contains(r.Findings[0].Reason, "too much") {
 		t.Errorf("%+v, %v", r, err)
 	}
-	if r, err := evaluate(t, tool, map[string]any{"text": "list: [2, 1]\n"}); err != nil || r.Counts.Failures != 1 {
+	if r, err := regotest.Evaluate(t, tool, map[string]any{"text": "list: [2, 1]\n"}); err != nil || r.Counts.Failures != 1 {
 		t.Errorf("the next call: %+v, %v", r, err)
 	}
 }

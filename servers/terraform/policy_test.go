@@ -98,24 +98,6 @@ func folderOf(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-// evaluate calls the tool as a client would.
-func evaluate(t *testing.T, tool mcpserver.Tool, args map[string]any) (rego.Report, error) {
-	t.Helper()
-	raw, err := json.Marshal(args)
-	if err != nil {
-		t.Fatal(err)
-	}
-	result, err := tool.Call(t.Context(), raw)
-	if err != nil {
-		return rego.Report{}, err
-	}
-	var r rego.Report
-	if err := json.Unmarshal(result.Structured, &r); err != nil {
-		t.Fatal(err)
-	}
-	return r, nil
-}
-
 func messages(r rego.Report) []string {
 	var all []string
 	for _, f := range r.Findings {
@@ -147,7 +129,7 @@ func TestEvaluatePolicy(t *testing.T) {
 		{map[string]any{"text": "resource \"a\" \"b\" {}"}, []string{`{"resource":{"a":{"b":[{}]}}}`}},
 		{map[string]any{"text": "\ufeff \n{\"a\": {}}"}, []string{`{"a":{}}`}},
 	} {
-		r, err := evaluate(t, tool, tc.args)
+		r, err := regotest.Evaluate(t, tool, tc.args)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -171,11 +153,11 @@ func TestEvaluatePolicy(t *testing.T) {
 		{map[string]any{"text": "a = 1", "namespaces": []string{"other"}}, mcpserver.CodeInvalidArguments, `no policy in namespace "other"; there are main`},
 	} {
 		var e *mcpserver.Error
-		if _, err := evaluate(t, tool, tc.args); !errors.As(err, &e) || e.Code != tc.code || !strings.Contains(err.Error(), tc.text) {
+		if _, err := regotest.Evaluate(t, tool, tc.args); !errors.As(err, &e) || e.Code != tc.code || !strings.Contains(err.Error(), tc.text) {
 			t.Errorf("%v: %v, want %s with %q", tc.args, err, tc.code, tc.text)
 		}
 	}
-	if _, err := evaluate(t, policyTool(t, "", nil), map[string]any{"text": "a = 1"}); !errors.Is(err, rego.ErrNone) {
+	if _, err := regotest.Evaluate(t, policyTool(t, "", nil), map[string]any{"text": "a = 1"}); !errors.Is(err, rego.ErrNone) {
 		t.Errorf("without policies: %v", err)
 	}
 }
@@ -198,14 +180,14 @@ func TestPolicyInput(t *testing.T) {
 		{"pairs", `{"list": [` + strings.Repeat("7,", 20_000) + "7]}", "main.deny: too much", 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			r, err := evaluate(t, tool, map[string]any{"text": tc.text})
+			r, err := regotest.Evaluate(t, tool, map[string]any{"text": tc.text})
 			if err != nil || r.Verdict != finding.Unknown || len(r.Findings) != 1 {
 				t.Fatalf("%+v, %v", r, err)
 			}
 			if f := r.Findings[0]; !strings.Contains(f.Reason, tc.reason) || tc.line > 0 && f.Location.Line != tc.line {
 				t.Errorf("%+v", f)
 			}
-			if r, err := evaluate(t, tool, map[string]any{"text": "list = [2, 1]"}); err != nil || r.Verdict != finding.Fail {
+			if r, err := regotest.Evaluate(t, tool, map[string]any{"text": "list = [2, 1]"}); err != nil || r.Verdict != finding.Fail {
 				t.Errorf("the next call: %+v, %v", r, err)
 			}
 		})
@@ -239,7 +221,7 @@ func TestPolicySensitive(t *testing.T) {
 		"map":           `variable "v" {` + "\n  sensitive = true\n  default = { a = [\"" + canary + "\"] }\n}\n",
 		"output":        `output "o" {` + "\n  sensitive = true\n  value = \"" + canary + "\"\n}\n",
 	} {
-		r, err := evaluate(t, tool, map[string]any{"text": text})
+		r, err := regotest.Evaluate(t, tool, map[string]any{"text": text})
 		if err != nil || r.Counts.Failures != 1 {
 			t.Errorf("%s: %+v, %v", name, r, err)
 		}
@@ -248,7 +230,7 @@ func TestPolicySensitive(t *testing.T) {
 		}
 	}
 	// What is not sensitive, not set, or only where a value comes from, stays.
-	r, err := evaluate(t, tool, map[string]any{"text": `{"resource_changes": [{"change": {"after": {"a": "x", "b": null, "c": "", "d": "pw"}, "after_sensitive": {"b": true, "c": true, "d": true, "e": true}}}], ` +
+	r, err := regotest.Evaluate(t, tool, map[string]any{"text": `{"resource_changes": [{"change": {"after": {"a": "x", "b": null, "c": "", "d": "pw"}, "after_sensitive": {"b": true, "c": true, "d": true, "e": true}}}], ` +
 		`"output": {"o": [{"sensitive": true, "value": "${random_password.p.result}"}]}, "pw": "pwd pw"}`})
 	want := `{"output":{"o":[{"sensitive":true,"value":"${random_password.p.result}"}]},"pw":"pwd pw","resource_changes":[{"change":{"after":{"a":"x","b":null,"c":"","d":"(sensitive value)"},` +
 		`"after_sensitive":{"b":true,"c":true,"d":true,"e":true}}}]}`

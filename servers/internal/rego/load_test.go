@@ -65,7 +65,7 @@ func TestLoadErrors(t *testing.T) {
 		t.Errorf("no folder: %v", err)
 	}
 	many := map[string]string{}
-	for _, name := range strings.Fields("a b c d e f g h i j k l m n o p q r s t u v w x y z") {
+	for name := range strings.FieldsSeq("a b c d e f g h i j k l m n o p q r s t u v w x y z") {
 		many[name+".rego"] = "package\n"
 	}
 	var problems *LoadError

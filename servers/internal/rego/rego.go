@@ -171,8 +171,8 @@ func describe(ctx context.Context, store storage.Store, txn storage.Transaction,
 	if err := storage.MakeDir(ctx, store, txn, at); err != nil {
 		return fmt.Errorf("data.conftest: %w", err)
 	}
-	about := map[string]any{"file": map[string]any{"name": path.Base(file), "dir": path.Dir(file)}}
-	return store.Write(ctx, txn, storage.AddOp, at, about)
+	about := map[string]any{"name": path.Base(file), "dir": path.Dir(file)}
+	return store.Write(ctx, txn, storage.AddOp, append(at, "file"), about)
 }
 
 // query is the evaluation of one document.

@@ -159,7 +159,7 @@ func TestDocuments(t *testing.T) {
 				}
 			}
 			for j, f := range e.Report().Findings {
-				if want := fmt.Sprintf(`%d {"file": {"dir": "/d%d", "name": "f%d"}}`, 100*i+j, i, j); f.Message != want {
+				if want := fmt.Sprintf(`%d {"file": {"dir": "/d%d", "name": "f%d"}, "other": 1}`, 100*i+j, i, j); f.Message != want {
 					t.Errorf("%s, want %s", f.Message, want)
 				}
 			}
