@@ -329,7 +329,7 @@ func TestDemo(t *testing.T) {
 			Lines []string
 		}
 	}
-	if jsonErr := json.Unmarshal(out, &story); err != nil || jsonErr != nil || !story.OK || len(story.Steps) < 6 {
+	if jsonErr := json.Unmarshal(out, &story); err != nil || jsonErr != nil || !story.OK || len(story.Steps) < 8 {
 		t.Fatalf("%v, %v: %s\n%s", err, jsonErr, out, &stderr)
 	}
 	for _, step := range story.Steps {

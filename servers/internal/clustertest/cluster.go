@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -196,12 +197,16 @@ func run(t testing.TB, dir, program string, args ...string) <-chan struct{} {
 	cmd.Stdout, cmd.Stderr = log, log
 	// A group of its own, so that an interrupt of the terminal leaves the ending to the test; and none that outlives the test.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	must(t, cmd.Start())
-	exited := make(chan struct{})
+	started, exited := make(chan error), make(chan struct{})
 	go func() {
+		// The signal comes with the end of the thread, not of the process, that started it.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		started <- cmd.Start()
 		_ = cmd.Wait() // it is killed in the end; what goes wrong is in its log
 		close(exited)
 	}()
+	must(t, <-started)
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		select {
