@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-MODULES := . images scripts/schemas
+MODULES := . images scripts/schemas servers/internal/scrub/gitleaks
 
 # A setting of the environment, else of .env as compose reads it, else the default.
 setting = $(or $($(1)),$(shell sed -n 's/^$(1)=//p' .env 2>/dev/null | tail -n 1),$(2))
@@ -15,7 +15,7 @@ export BULKHEAD_WORKSPACE := $(call setting,BULKHEAD_WORKSPACE,./agents/workspac
 export BULKHEAD_LOGS := $(call setting,BULKHEAD_LOGS,./agents/workspace/logs)
 export BULKHEAD_LOG_SOURCES := $(call setting,BULKHEAD_LOG_SOURCES,./servers/logs/sources.yaml)
 export EGRESS_POLICY := $(call setting,EGRESS_POLICY,./servers/egress/policy.yaml)
-export RELEASE VERIFY_KEY
+export RELEASE VERIFY_KEY MESSAGE MODEL MODEL_URL
 
 # The toolchain of a release: another one makes other bits of the same source.
 pinned-go = $(shell sed -n 's/^toolchain //p' go.mod)
@@ -34,8 +34,13 @@ down: ## stop the bundle; the audit log stays (docker compose down --volumes rem
 	docker compose --profile '*' down
 
 .PHONY: demo
-demo: ## show the running bundle at work, without internet and without a model
-	@go run ./servers/e2e/demo -url http://127.0.0.1:$(BULKHEAD_PORT)/mcp -secrets $(BULKHEAD_SECRETS)
+demo: needs-engine secrets ## a story in a bundle of its own, without internet and without a model; JSON=1 for machines
+	@cd images && go run . load >&2
+	@go run ./servers/e2e/demo $(if $(JSON),-json)
+
+.PHONY: agent
+agent: needs-engine ## one turn of an agent in the bundle: NAME=image-linter MESSAGE='nginx:1.25' [MODEL=PROVIDER/MODEL] [MODEL_URL=…]; needs DOCKER_AGENT_IMAGE
+	@scripts/agent "$(NAME)" "$$MESSAGE"
 
 .PHONY: images
 images: needs-engine secrets ## build every image into the engine, and tell compose their ids in .env
@@ -78,11 +83,14 @@ lint: ## linters, and whether the lock file and go.mod are up to date
 	@scripts/lint $(MODULES)
 
 .PHONY: bench
-bench: ## the pipeline beside bare mcp-go and net/http alone; every binary's start to first answer, and memory at rest; ten thousand manifests
+bench: ## the pipeline beside bare mcp-go and net/http alone; scrub beside gitleaks; logs; terraform and kubernetes on what is large; every binary's start to first answer, and memory at rest
 	@go test -run '^$$' -bench Pipeline -benchtime 1x ./servers/internal/mcpserver
+	@go test -run '^$$' -bench . -benchtime 10x ./servers/internal/scrub
+	@cd servers/internal/scrub/gitleaks && go test -run '^$$' -bench . -benchtime 10x .
 	@go test -run '^$$' -bench Logs -benchtime 3x ./servers/logs -logs.bytes 1073741824
-	@go test -run '^$$' -bench Processes -benchtime 1x ./servers/e2e/processes
+	@GOMAXPROCS=1 go test -run '^$$' -bench Estate -benchtime 5x ./servers/terraform
 	@go test -run '^$$' -bench Manifests -benchtime 1x ./servers/e2e/processes
+	@go test -run '^$$' -bench Processes -benchtime 1x ./servers/e2e/processes
 
 .PHONY: bench-gateway
 bench-gateway: ## a call through the gateway beside the direct call to the same server and a bare mcp-go proxy; a log of ten million records

@@ -193,6 +193,8 @@ func TestComposeRefusals(t *testing.T) {
 		"one that is not released": "services: {evil: {image: \"${BULKHEAD_EVIL_IMAGE:?run make images}\"}}",
 		"a default":                "services: {evil: {image: \"${EVIL:-evil}\"}}",
 		"one that is built":        "services: {door: {image: \"${BULKHEAD_DOOR_IMAGE:?}\", build: .}}",
+		"an agent for everybody":   "services: {agent: {image: \"${DOCKER_AGENT_IMAGE:-x}\"}}",
+		"an agent that is built":   "services: {agent: {image: \"${DOCKER_AGENT_IMAGE:-x}\", profiles: [agents], build: .}}",
 		"no image":                 "services: {evil: {command: [evil]}}",
 		"not YAML":                 "services: [",
 	} {
@@ -200,8 +202,13 @@ func TestComposeRefusals(t *testing.T) {
 			t.Errorf("%s: taken as %s", what, out)
 		}
 	}
-	if _, err := pinCompose([]byte("services: {door: {image: \"${BULKHEAD_DOOR_IMAGE:?}\"}}"), r); err != nil {
-		t.Error(err)
+	for what, compose := range map[string]string{
+		"a released image": "services: {door: {image: \"${BULKHEAD_DOOR_IMAGE:?}\"}}",
+		"an agent":         "services: {agent: {image: \"${DOCKER_AGENT_IMAGE:-x}\", profiles: [agents]}}",
+	} {
+		if _, err := pinCompose([]byte(compose), r); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }
 

@@ -24,7 +24,7 @@ func program() daemon.Program {
 	return daemon.Program{
 		Name: "door",
 		Usage: `usage:
-  door [serve] --to unix:///PATH [--listen tcp://IP:PORT] [--health unix:///PATH] [--allow-unisolated]
+  door [serve] [--listen tcp://IP:PORT] --to unix:///PATH [--listen tcp://IP:PORT --to unix:///PATH]… [--health unix:///PATH] [--allow-unisolated]
   door health [--health unix:///PATH]
   door version
 `,
@@ -33,15 +33,16 @@ func program() daemon.Program {
 }
 
 func serve(ctx context.Context, args []string, stderr io.Writer, sandbox confine.Sandbox) error {
-	at := addresses{listen: listen.Address{Network: listen.TCP, Path: defaultPort}}
+	var at addresses
+	var from, to []listen.Address
 	err := daemon.Parse("serve", args, func(f *flag.FlagSet) {
-		f.Func("listen", "where clients connect", daemon.Address(listen.TCP, &at.listen))
-		f.Func("to", "the gateway's socket", daemon.Address(listen.Unix, &at.to))
+		f.Func("listen", "where clients connect", each(listen.TCP, &from))
+		f.Func("to", "the socket that this leads to", each(listen.Unix, &to))
 		f.Func("health", "the health socket", daemon.Address(listen.Unix, &at.health))
 		sandbox.Flag(f)
 	})
 	if err == nil {
-		err = checkTo(at.to)
+		at.ways, err = pair(from, to)
 	}
 	if err != nil {
 		return err
@@ -53,14 +54,38 @@ func serve(ctx context.Context, args []string, stderr io.Writer, sandbox confine
 	return newDoor(logger, sandbox).run(ctx, at)
 }
 
-func checkTo(to listen.Address) error {
-	switch {
-	case to == listen.Address{}:
-		return fmt.Errorf("%w: --to is missing; it names the gateway's socket, such as unix:///g/s", daemon.ErrUsage)
-	case len(to.Path) > maxTo:
-		return fmt.Errorf("%w: --to: the path %s has %d characters, more than %d: "+
-			"door may connect to nothing but short Unix paths, so that it cannot dial; mount the socket's volume at a short one, such as /g",
-			daemon.ErrUsage, to.Path, len(to.Path), maxTo)
+// each returns what a flag that may be given several times is set with.
+func each(network string, all *[]listen.Address) func(spec string) error {
+	return func(spec string) error {
+		var one listen.Address
+		if err := daemon.Address(network, &one)(spec); err != nil {
+			return err
+		}
+		*all = append(*all, one)
+		return nil
 	}
-	return nil
+}
+
+// pair makes ways of addresses, each of which leads to the socket in its place. Where there is one socket and no address, the
+// address is the port's.
+func pair(from, to []listen.Address) ([]way, error) {
+	if len(to) == 1 && len(from) == 0 {
+		from = []listen.Address{{Network: listen.TCP, Path: defaultPort}}
+	}
+	switch {
+	case len(to) == 0:
+		return nil, fmt.Errorf("%w: --to is missing; it names the gateway's socket, such as unix:///g/s", daemon.ErrUsage)
+	case len(from) != len(to):
+		return nil, fmt.Errorf("%w: %d times --listen and %d times --to: each address leads to one socket", daemon.ErrUsage, len(from), len(to))
+	}
+	var ways []way
+	for i := range to {
+		if len(to[i].Path) > maxTo {
+			return nil, fmt.Errorf("%w: --to: the path %s has %d characters, more than %d: "+
+				"door may connect to nothing but short Unix paths, so that it cannot dial; mount the socket's volume at a short one, such as /g",
+				daemon.ErrUsage, to[i].Path, len(to[i].Path), maxTo)
+		}
+		ways = append(ways, way{from[i], to[i]})
+	}
+	return ways, nil
 }

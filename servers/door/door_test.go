@@ -38,15 +38,22 @@ func (b *buffer) String() string {
 }
 
 type opened struct {
-	address string
-	health  listen.Address
-	log     *buffer
-	stop    context.CancelFunc
-	done    chan error
+	address   string   // of the first way
+	addresses []string // of each
+	health    listen.Address
+	log       *buffer
+	stop      context.CancelFunc
+	done      chan error
 }
 
-// open runs a door to path and waits until its health socket answers.
+// open runs a door to path and waits until it serves.
 func open(t *testing.T, path string, set func(*limits)) *opened {
+	t.Helper()
+	return openWays(t, set, path)
+}
+
+// openWays runs a door with a port for each path.
+func openWays(t *testing.T, set func(*limits), paths ...string) *opened {
 	t.Helper()
 	o := &opened{
 		health: listen.Address{Network: listen.Unix, Path: filepath.Join(t.TempDir(), "h")},
@@ -59,21 +66,22 @@ func open(t *testing.T, path string, set func(*limits)) *opened {
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	o.stop = cancel
-	go func() {
-		o.done <- d.run(ctx, addresses{
-			listen: listen.Address{Network: listen.TCP, Path: "127.0.0.1:0"},
-			to:     listen.Address{Network: listen.Unix, Path: path},
-			health: o.health,
-		})
-	}()
-	for !strings.Contains(o.log.String(), "\n") {
+	at := addresses{health: o.health}
+	for _, path := range paths {
+		at.ways = append(at.ways, way{listen.Address{Network: listen.TCP, Path: "127.0.0.1:0"}, listen.Address{Network: listen.Unix, Path: path}})
+	}
+	go func() { o.done <- d.run(ctx, at) }()
+	for strings.Count(o.log.String(), "\n") < len(paths) {
 		time.Sleep(time.Millisecond)
 	}
-	var line struct{ Listen string }
-	if err := json.Unmarshal([]byte(o.log.String()), &line); err != nil {
-		t.Fatal(err)
+	for text := range strings.Lines(o.log.String()) {
+		var line struct{ Listen string }
+		if err := json.Unmarshal([]byte(text), &line); err != nil {
+			t.Fatal(err)
+		}
+		o.addresses = append(o.addresses, strings.TrimPrefix(line.Listen, "tcp://"))
 	}
-	o.address = strings.TrimPrefix(line.Listen, "tcp://")
+	o.address = o.addresses[0]
 	t.Cleanup(func() {
 		cancel()
 		if err := <-o.done; err != nil {
@@ -185,6 +193,29 @@ func TestDoorIdle(t *testing.T) {
 	}
 }
 
+// Each port leads to the socket in its place, and to no other.
+func TestDoorWays(t *testing.T) {
+	one, two := filepath.Join(t.TempDir(), "g"), filepath.Join(t.TempDir(), "e")
+	echo(t, one)
+	o := openWays(t, nil, one, two)
+	conn, err := net.Dial("tcp", o.addresses[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := ask(t, conn.(*net.TCPConn), "one"); got != "echo one" {
+		t.Errorf("%q", got)
+	}
+	if conn, err = net.Dial("tcp", o.addresses[1]); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := conn.Read(make([]byte, 1)); n != 0 || err == nil {
+		t.Errorf("nobody listens on the other socket, and it says %d bytes, %v", n, err)
+	}
+	if !strings.Contains(o.log.String(), `"to":"unix://`+two+`"`) {
+		t.Errorf("log:\n%s", o.log)
+	}
+}
+
 // With every slot taken the next client waits, and is served when one is free.
 func TestDoorCap(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "g")
@@ -266,6 +297,9 @@ func TestCommand(t *testing.T) {
 		{"version now", daemon.ExitUsage, `unexpected argument "now"`},
 		{"open", daemon.ExitUsage, `unknown command "open"`},
 		{"", daemon.ExitUsage, "--to is missing"},
+		{"--to unix:///g/s --to unix:///e/s", daemon.ExitUsage, "0 times --listen and 2 times --to"},
+		{"--listen tcp://127.0.0.1:0 --to unix:///g/s --listen tcp://127.0.0.1:1", daemon.ExitUsage, "2 times --listen and 1 times --to"},
+		{"--listen tcp://127.0.0.1:0 --to unix:///g/s --listen tcp://127.0.0.1:0 --to unix:///the/egress/s", daemon.ExitUsage, "the path /the/egress/s has 13 characters"},
 		{"--verbose", daemon.ExitUsage, "flag provided but not defined: -verbose"},
 		{"--to unix:///g/s now", daemon.ExitUsage, `unexpected argument "now"`},
 		{"--to tcp://127.0.0.1:4000", daemon.ExitUsage, "is not unix:///PATH"},
@@ -287,7 +321,7 @@ func TestCommand(t *testing.T) {
 		}
 	}
 	// Twelve characters are not too many.
-	if err := checkTo(listen.Address{Network: listen.Unix, Path: "/" + strings.Repeat("g", maxTo-1)}); err != nil {
+	if _, err := pair(nil, []listen.Address{{Network: listen.Unix, Path: "/" + strings.Repeat("g", maxTo-1)}}); err != nil {
 		t.Error(err)
 	}
 }

@@ -128,6 +128,9 @@ clients:
   registry:
     hosts:
       - {host: canary.example, addresses: [10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16]}
+  agent:
+    hosts:
+      - {host: model-runner.docker.internal, port: 12434, tls: plain, addresses: [10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16]}
 `
 
 func (b *bundle) writeFiles() error {
@@ -150,6 +153,7 @@ func (b *bundle) writeFiles() error {
 		"workspace/large.yaml":        "# " + strings.Repeat("x", 2<<20),
 		"certs/.keep":                 "",
 		"workspace/" + canaryManifest: manifestWithCanaries(), "workspace/logs/" + canaryLog: logWithCanaries(),
+		"model/script.yaml": modelScript,
 		// A token that may write, so that the log has something to warn about.
 		"secrets/dockerhub/identifier": hub.Robot,
 		"secrets/dockerhub/secret":     hub.WriteToken,

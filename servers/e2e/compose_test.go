@@ -40,12 +40,17 @@ func profileOf(service string) string {
 		return "./images/seccomp-door.json"
 	case service == "egress":
 		return "./images/seccomp-egress.json"
+	case service == "agent":
+		return "./images/seccomp-agent.json"
 	}
 	return "./images/seccomp.json"
 }
 
-// isDoor says whether a service is a way in: the one that is always there, and the operator's to the metrics.
-func isDoor(service string) bool { return service == "door" || service == "metrics-door" }
+// isDoor says whether a service is a way in: the one that is always there, the operator's to the metrics, and an agent's.
+func isDoor(service string) bool { return publishes(service) || service == "agent-door" }
+
+// publishes says whether a service has a port of the host, and a bridge for it.
+func publishes(service string) bool { return service == "door" || service == "metrics-door" }
 
 func part(o object, key string) object {
 	p, _ := o[key].(object)
@@ -95,12 +100,12 @@ func flaws(name string, s object) []string {
 	flaw(part(part(s, "logging"), "options")["max-size"] == nil, "its log has no bound")
 	flaw(!immutable.MatchString(fmt.Sprint(s["image"])), "its image is named %v, which can come to mean another", s["image"])
 	ports, _ := s["ports"].([]any)
-	flaw(len(ports) > 0 && !isDoor(name), "it publishes %v", ports)
+	flaw(len(ports) > 0 && !publishes(name), "it publishes %v", ports)
 	for _, p := range ports {
 		port, _ := p.(object)
 		flaw(port["host_ip"] != "127.0.0.1", "it publishes on %v", port["host_ip"])
 	}
-	bridged := isDoor(name) || name == "egress"
+	bridged := publishes(name) || name == "egress"
 	mode := fmt.Sprint(s["network_mode"])
 	flaw(bridged != (len(part(s, "networks")) == 1) || bridged == (s["network_mode"] != nil), "networks %v, network_mode %v", s["networks"], s["network_mode"])
 	flaw(!bridged && mode != "none" && !strings.HasPrefix(mode, "service:"), "network_mode is %s", mode)
@@ -154,7 +159,7 @@ func TestRenderedCompose(t *testing.T) {
 	if len(part(config, "secrets")) > 0 && !noneFromEnvironment(part(config, "secrets")) {
 		t.Error("a secret comes from the environment")
 	}
-	for _, name := range []string{"seccomp.json", "seccomp-door.json", "seccomp-egress.json"} {
+	for _, name := range []string{"seccomp.json", "seccomp-door.json", "seccomp-egress.json", "seccomp-agent.json"} {
 		if _, err := os.Stat(filepath.Join(theBundle.root, "images", name)); err != nil {
 			t.Error(err)
 		}

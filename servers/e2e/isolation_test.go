@@ -39,9 +39,9 @@ type inspected struct {
 	Mounts []struct{ Source, Destination string }
 }
 
-// touchesNetwork are the two programs whose job it is, and the fake that stands for the world outside.
+// touchesNetwork are the two programs whose job it is, and the fakes that stand for the world outside.
 func touchesNetwork(service string) bool {
-	return isDoor(service) || service == "egress" || service == "fakehub"
+	return isDoor(service) || service == "egress" || service == "fakehub" || service == "fakemodel"
 }
 
 // Every container of the rendered compose file is held to the same rules, so that a new one is by itself.

@@ -19,13 +19,11 @@ func TestRegistryThroughTheBundle(t *testing.T) {
 	}
 	policy("version: 1\nclients:\n  dockerhub: {presets: [docker.io-api]}\n  registry: {presets: [ghcr.io]}\n")
 	defer policy(egressPolicy)
-	session := connect(t, overHTTP(b.url(), b.token(t, "image-auditor")))
-	want := "registry_check_pinning registry_check_signatures registry_check_updates registry_find_base_image registry_inspect_image " +
-		"registry_lint_image registry_list_repositories registry_list_tags"
-	if got := toolNames(t, session); got != want {
-		t.Errorf("image-auditor sees %q, want %q", got, want)
+	session := connect(t, overHTTP(b.url(), b.token(t, "registry-auditor")))
+	if got, want := toolNames(t, session), b.named(t, "registry-auditor"); got != want {
+		t.Errorf("registry-auditor sees %q, want %q", got, want)
 	}
-	client := b.as(t, "image-auditor")
+	client := b.as(t, "registry-auditor")
 	result, err := client.CallTool(t.Context(), "registry_check_pinning", map[string]any{"text": "FROM nginx:1.25\n"}, nil)
 	if err != nil || result.IsError {
 		t.Fatalf("%+v, %v", result, err)

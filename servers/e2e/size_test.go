@@ -11,7 +11,7 @@ import (
 // The most that each server's binary may weigh, in bytes, stripped as it is in its image. A library that drags in
 // more than it is worth shows here first.
 var maxBinary = map[string]int64{
-	"registry": 30e6, "kubernetes": 36e6, "logs": 20e6, "gateway": 19e6, "dockerhub": 12e6, "egress": 8e6, "door": 8e6,
+	"registry": 30e6, "kubernetes": 36e6, "terraform": 32e6, "logs": 20e6, "gateway": 19e6, "dockerhub": 12e6, "egress": 8e6, "door": 8e6,
 }
 
 func TestBinarySizes(t *testing.T) {

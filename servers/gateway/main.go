@@ -28,6 +28,7 @@ func program() mcpserver.Program {
 			"agents":       agentsCommand,
 			"audit":        auditCommand,
 			"check-config": checkConfigCommand,
+			"config":       configCommand,
 		},
 	}
 }

@@ -98,6 +98,8 @@ type Attack struct {
 	Writes bool
 	// Client says that it takes an egress socket.
 	Client bool
+	// Agent says that it takes a way to the gateway.
+	Agent bool
 }
 
 // Through tells whether an attack that ended with err was let through.
@@ -114,7 +116,10 @@ type Scene struct {
 	Host     string   `json:"host"`     // IP:PORT of a listener on the host, TCP and UDP, at a bridge's address
 	Victim   string   `json:"victim"`   // IP:PORT of a listener in another container, TCP and UDP
 	Metadata string   `json:"metadata"` // IP:PORT of a listener where clouds serve credentials
-	Egress   string   `json:"egress"`   // the path of the egress socket, for a client of it
+	Egress   string   `json:"egress"`   // the path of the egress socket, for a client of it; or HOST:PORT that leads there
+	Gateway  string   `json:"gateway"`  // HOST:PORT that leads to the gateway, for an agent
+	Volume   int      `json:"volume"`   // bytes of the volume that Dir is on, if it is larger than a socket's
+	Files    int      `json:"files"`    // how many files that may have
 	Control  string   `json:"control"`  // IP:PORT that egress's policy lists
 	Marker   string   `json:"marker"`   // what stands in the command line of another container's process
 

@@ -17,6 +17,9 @@ import (
 // are known to be the policy's.
 const Control = "egress to what is listed"
 
+// ControlGateway is the same of an agent: the gateway, which it must reach.
+const ControlGateway = "the gateway, by the agent's own door"
+
 // egress are attempts to be let out. What egress makes of spellings stands in its own tests, with a corpus; this is
 // whether the one that runs has a policy in force.
 func egress() []Attack {
@@ -46,19 +49,39 @@ func egress() []Attack {
 	for i := range attacks {
 		attacks[i].Client = true
 	}
+	attacks = append(attacks, Attack{Name: ControlGateway, Agent: true, Try: func(s Scene) error {
+		return ask(s.Gateway, "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+	}})
 	return claim(EgressPolicy, attacks)
 }
 
-// ask sends egress a request over its socket. Success is that it says so.
-func ask(socket, request string) error {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+// reach connects to a Unix socket, or to HOST:PORT.
+func reach(address string) (fd int, err error) {
+	family, to := unix.AF_UNIX, unix.Sockaddr(&unix.SockaddrUnix{Name: address})
+	if !strings.HasPrefix(address, "/") {
+		inet, err := target(address)
+		if err != nil {
+			return -1, err
+		}
+		family, to = unix.AF_INET, inet
+	}
+	if fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+		return -1, err
+	}
+	if err := unix.Connect(fd, to); err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// ask sends a request to where egress or the gateway listens. Success is that it says so.
+func ask(address, request string) error {
+	fd, err := reach(address)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = unix.Close(fd) }()
-	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: socket}); err != nil {
-		return err
-	}
 	if _, err := unix.Write(fd, []byte(request)); err != nil {
 		return err
 	}

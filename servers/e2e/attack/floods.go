@@ -3,6 +3,7 @@
 package attack
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -28,8 +29,8 @@ func floods() []Attack {
 	return claim(Bounded, []Attack{
 		{Name: "a flood of processes", By: filtered | Limits, Try: func(Scene) error { return forks(floodProcesses) }},
 		{Name: "a flood of descriptors", By: Limits, Try: func(Scene) error { return descriptors(floodDescriptors) }},
-		{Name: "a file larger than its volume", Writes: true, By: Filter | Landlock | Limits, Try: func(s Scene) error { return fill(s.Dir, floodFile) }},
-		{Name: "more files than the volume may have", Writes: true, By: Filter | Landlock | Limits, Try: func(s Scene) error { return litter(s.Dir, floodFiles) }},
+		{Name: "a file larger than its volume", Writes: true, By: Filter | Landlock | Limits, Try: func(s Scene) error { return fill(s.Dir, max(floodFile, s.Volume+1)) }},
+		{Name: "more files than the volume may have", Writes: true, By: Filter | Landlock | Limits, Try: func(s Scene) error { return litter(s.Dir, max(floodFiles, s.Files+1)) }},
 		{Name: "a flood of threads", Mortal: true, By: Limits, Try: func(Scene) error { return threads(floodThreads) }},
 		{Name: "a flood of memory", Mortal: true, By: Limits, Try: func(Scene) error { return memory(floodMemory) }},
 	})
@@ -75,10 +76,19 @@ func descriptors(n int) error {
 	return err
 }
 
+// fill writes piece by piece: where an attack before has ended its own thread, the runtime does not survive collecting garbage.
 func fill(dir string, size int) error {
 	path := filepath.Join(dir, made)
 	_ = unix.Unlink(path)
-	err := os.WriteFile(path, make([]byte, size), 0o600)
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	piece := make([]byte, floodFile)
+	for ; size > 0 && err == nil; size -= len(piece) {
+		_, err = file.Write(piece)
+	}
+	err = errors.Join(err, file.Close())
 	_ = unix.Unlink(path)
 	return err
 }

@@ -75,7 +75,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("%+v", a)
 		}
 		seen[a.Name] = true
-		if (a.By == 0) != a.Client {
+		if (a.By == 0) != (a.Client || a.Agent) {
 			t.Errorf("%s: refused by %s", a.Name, a.By)
 		}
 		if a.Confined != "" && a.By&Filter == 0 {

@@ -1,31 +1,115 @@
-// Command demo shows the running bundle at work: a policy check that fails and one that passes, a call that is
-// refused, and the evidence of all three. It needs no model and no internet.
+// Command demo tells, in a bundle of its own, what Bulkhead is for: `make demo`. It needs no model and no internet, and leaves
+// nothing behind. README.md is its manual.
 package main
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"os"
+	"os/signal"
+	"strings"
+	"syscall"
 	"time"
 )
 
-const patience = 30 * time.Second
+const whole = 10 * time.Minute // of everything, on a slow machine
 
 func main() {
-	d := demo{out: os.Stdout}
-	flag.StringVar(&d.url, "url", "http://127.0.0.1:4000/mcp", "the gateway, through door")
-	flag.StringVar(&d.secrets, "secrets", "secrets", "the folder that make secrets made")
+	asJSON := flag.Bool("json", false, "print what happened as one JSON object")
+	images := flag.String("images", "", "the `file` that names the images (default .env, which make images writes)")
 	flag.Parse()
-	d.compose = flag.Args() // the compose command of the bundle; default docker compose
-	if len(d.compose) == 0 {
-		d.compose = []string{"docker", "compose"}
+	if flag.NArg() > 0 {
+		fmt.Fprintln(os.Stderr, "usage: demo [-json] [-images FILE]")
+		os.Exit(2)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	err := d.run(ctx)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, cancel := context.WithTimeout(ctx, whole)
+	t := &teller{out: os.Stdout}
+	if *asJSON {
+		t.out = io.Discard
+	}
+	err := tell(ctx, t, *images)
 	cancel()
+	stop()
+	if *asJSON {
+		encoder := json.NewEncoder(os.Stdout)
+		encoder.SetIndent("", "  ")
+		encoder.SetEscapeHTML(false)
+		_ = encoder.Encode(map[string]any{"ok": err == nil, "steps": t.Steps})
+	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "demo: %v\n", err)
 		os.Exit(1)
 	}
+}
+
+// tell starts the bundle, goes through the story, and removes the bundle.
+func tell(ctx context.Context, t *teller, images string) (err error) {
+	fmt.Fprintln(os.Stderr, "demo: starting a bundle of its own; this takes half a minute, and the first time somewhat longer")
+	b, err := newBundle(ctx, images)
+	if b != nil {
+		defer func() {
+			fmt.Fprintln(os.Stderr, "demo: removing the bundle")
+			b.remove()
+		}()
+	}
+	if err != nil {
+		return err
+	}
+	for i, s := range story() {
+		t.begin(i+1, s)
+		if err := s.happens(ctx, b, t); err != nil {
+			return fmt.Errorf("step %d, %s: %w", i+1, s.title, err)
+		}
+		t.end()
+	}
+	t.close()
+	return nil
+}
+
+// step is one part of the story: what is shown, why it matters, and what really happens.
+type step struct {
+	title, why string
+	happens    func(ctx context.Context, b *bundle, t *teller) error
+}
+
+// teller writes the story down as it happens.
+type teller struct {
+	out   io.Writer
+	Steps []told
+}
+
+type told struct {
+	Title string   `json:"title"`
+	Why   string   `json:"why"`
+	Lines []string `json:"lines"`
+	OK    bool     `json:"ok"`
+}
+
+func (t *teller) begin(number int, s step) {
+	t.Steps = append(t.Steps, told{Title: s.title, Why: s.why, Lines: []string{}})
+	fmt.Fprintf(t.out, "\n%d. %s\n   %s\n\n", number, s.title, strings.ReplaceAll(s.why, "\n", "\n   "))
+}
+
+// say adds one line of what happened.
+func (t *teller) say(format string, args ...any) {
+	line := fmt.Sprintf(format, args...)
+	last := &t.Steps[len(t.Steps)-1]
+	last.Lines = append(last.Lines, line)
+	fmt.Fprintln(t.out, "   | "+line)
+}
+
+func (t *teller) end() { t.Steps[len(t.Steps)-1].OK = true }
+
+func (t *teller) close() {
+	fmt.Fprint(t.out, `
+What to try next
+   make up                                                  start a bundle that stays
+   go run ./servers/gateway config claude-code --agent policy-gate     connect a client of yours
+   make agent NAME=image-linter MESSAGE='nginx:1.25?'       an agent without a network (docs/agents.md)
+   make prove                                               attack it all, from inside and from outside
+`)
 }

@@ -40,7 +40,7 @@ const policy = `version: 1
 agents:
   bench:
     identity: {token: bench}
-    allow: [{tool: "dockerhub_*"}, {tool: "registry_*"}, {tool: "kubernetes_*"}, {tool: "logs_*"}]
+    allow: [{tool: "dockerhub_*"}, {tool: "registry_*"}, {tool: "kubernetes_*"}, {tool: "logs_*"}, {tool: "terraform_*"}]
 `
 
 // part is one binary of the bundle, and what it has answered when it has started.
@@ -63,10 +63,11 @@ func bundle(dir string) []part {
 		{"dockerhub", "--listen unix://DIR/d --egress unix://DIR/c/dockerhub/s", listsTools(unix("d"), "get_tag")},
 		{"registry", "--listen unix://DIR/r --egress unix://DIR/c/registry/s --workspace DIR/workspace", listsTools(unix("r"), "check_updates")},
 		{"kubernetes", "--listen unix://DIR/k --workspace DIR/workspace", listsTools(unix("k"), "check_pod_security")},
+		{"terraform", "--listen unix://DIR/t --workspace DIR/workspace", listsTools(unix("t"), "check_config")},
 		{"logs", "--listen unix://DIR/l", listsTools(unix("l"), "fetch_logs")},
 		{"gateway", "--listen unix://DIR/g --tokens DIR/tokens --policy DIR/policy.yaml --lock DIR/lock.json --audit DIR/audit --audit-key DIR/keys/" + audit.SignerFile + " " +
-			"--upstream dockerhub=unix://DIR/d --upstream registry=unix://DIR/r --upstream kubernetes=unix://DIR/k --upstream logs=unix://DIR/l",
-			listsTools(unix("g"), "dockerhub_get_tag", "registry_check_updates", "kubernetes_check_pod_security", "logs_fetch_logs")},
+			"--upstream dockerhub=unix://DIR/d --upstream registry=unix://DIR/r --upstream kubernetes=unix://DIR/k --upstream logs=unix://DIR/l --upstream terraform=unix://DIR/t",
+			listsTools(unix("g"), "dockerhub_get_tag", "registry_check_updates", "kubernetes_check_pod_security", "logs_fetch_logs", "terraform_check_config")},
 		{"door", "--listen tcp://127.0.0.1:0 --to unix://DIR/g --health unix://DIR/h", health("h")},
 	}
 }

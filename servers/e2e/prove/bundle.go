@@ -28,6 +28,9 @@ type bundle struct {
 	progress  io.Writer
 }
 
+// agentService runs when somebody asks it something, and is not up with the others.
+const agentService = "agent"
+
 // The listener of the victim, and where clouds serve credentials.
 const (
 	victimPort = 7000
@@ -52,7 +55,7 @@ func newBundle(ctx context.Context, progress io.Writer) (*bundle, error) {
 		return b, err
 	}
 	b.env = append(os.Environ(),
-		"COMPOSE_PROJECT_NAME="+b.project, "COMPOSE_ENV_FILES="+b.path("env"),
+		"COMPOSE_PROFILES=agents", "COMPOSE_PROJECT_NAME="+b.project, "COMPOSE_ENV_FILES="+b.path("env"),
 		"COMPOSE_FILE="+filepath.Join(root, "compose.yaml")+":"+filepath.Join(root, "servers/e2e/prove/compose.yaml"),
 		"BULKHEAD_PORT="+strconv.Itoa(b.port), "BULKHEAD_SECRETS="+b.path("secrets"), "BULKHEAD_WORKSPACE="+b.path("workspace"), "BULKHEAD_LOGS="+b.path("workspace/logs"),
 		"EGRESS_POLICY="+b.path("egress.yaml"), "BULKHEAD_POLICY="+b.path("policy.yaml"), "BULKHEAD_LOCK="+b.path("lock.json"),
@@ -102,7 +105,17 @@ func (b *bundle) create(ctx context.Context) error {
 }
 
 func (b *bundle) start(ctx context.Context) error {
-	err := b.run(ctx, b.root, "docker", "compose", "up", "--detach", "--wait", "--wait-timeout", "90")
+	services, err := b.docker(ctx, "compose", "config", "--services")
+	if err != nil {
+		return err
+	}
+	up := []string{"docker", "compose", "up", "--detach", "--wait", "--wait-timeout", "90"}
+	for name := range strings.FieldsSeq(services) {
+		if name != agentService {
+			up = append(up, name)
+		}
+	}
+	err = b.run(ctx, b.root, up...)
 	if err != nil {
 		_ = b.run(context.WithoutCancel(ctx), b.root, "docker", "compose", "logs", "--tail", "10")
 	}

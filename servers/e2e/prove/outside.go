@@ -119,6 +119,9 @@ func post(ctx context.Context, url, authorization string) (int, error) {
 // agent's call is answered.
 func (s *surroundings) alive(ctx context.Context) string {
 	for _, p := range s.places {
+		if p.name == agentService {
+			continue
+		}
 		id, err := s.docker(ctx, "compose", "ps", "--quiet", p.name)
 		if err != nil {
 			return err.Error()

@@ -11,8 +11,10 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/e2e/attack"
@@ -27,6 +29,7 @@ type object = map[string]any
 type place struct {
 	name     string
 	networks []string // those that it is on; none: network_mode none, or another service's
+	joins    string   // the service whose network it has, if any
 	rules    json.RawMessage
 	parsed   confine.Rules
 	filter   string // the digest of the service's own filter; "": it confines itself by nothing
@@ -37,6 +40,7 @@ type place struct {
 type mount struct {
 	kind, source, target string
 	readOnly             bool
+	size, files          int // of a tmpfs
 }
 
 // imageFolder is where the gateway's audit log is mounted. Every image has the folder, and it is empty there.
@@ -70,6 +74,9 @@ func survey(ctx context.Context, b *bundle) (*surroundings, error) {
 		}
 		p := place{name: name, mounts: mountsOf(child(services, name))}
 		p.networks = sortedKeys(child(child(services, name), "networks"))
+		if other, ok := strings.CutPrefix(text(child(services, name), "network_mode"), "service:"); ok {
+			p.joins = other
+		}
 		if err := p.readLog(ctx, b); err != nil {
 			return nil, err
 		}
@@ -103,14 +110,39 @@ func mountsOf(service object) []mount {
 	for _, v := range list(service, "volumes") {
 		m, _ := v.(object)
 		readOnly, _ := m["read_only"].(bool)
-		all = append(all, mount{text(m, "type"), text(m, "source"), text(m, "target"), readOnly})
+		all = append(all, mount{kind: text(m, "type"), source: text(m, "source"), target: text(m, "target"), readOnly: readOnly})
 	}
 	for _, v := range list(service, "tmpfs") {
 		spec, _ := v.(string)
-		target, _, _ := strings.Cut(spec, ":")
-		all = append(all, mount{kind: "tmpfs", target: target})
+		target, options, _ := strings.Cut(spec, ":")
+		m := mount{kind: "tmpfs", target: target}
+		for option := range strings.SplitSeq(options, ",") {
+			switch name, value, _ := strings.Cut(option, "="); name {
+			case "size":
+				m.size = amount(value)
+			case "nr_inodes":
+				m.files = amount(value)
+			}
+		}
+		all = append(all, m)
 	}
 	return all
+}
+
+// amount reads a number as mount(8) does, with k or m at its end.
+func amount(text string) int {
+	digits := strings.TrimRight(text, "km")
+	n, err := strconv.Atoi(digits)
+	if err != nil {
+		return 0
+	}
+	switch text[len(digits):] {
+	case "k":
+		n <<= 10
+	case "m":
+		n <<= 20
+	}
+	return n
 }
 
 // try runs attacks in a place, with these layers. died is set where the attacker did not live to tell.
@@ -187,6 +219,12 @@ func (s *surroundings) scene(p place, layers attack.Layers) attack.Scene {
 		if strings.HasPrefix(m.source, "egress-") && m.readOnly {
 			scene.Egress = m.target + "/s"
 		}
+		if m.kind == "tmpfs" && !m.readOnly {
+			scene.Volume, scene.Files = max(scene.Volume, m.size), max(scene.Files, m.files)
+		}
+	}
+	if p.joins != "" {
+		scene.Gateway, scene.Egress = s.waysOf(p.joins)
 	}
 	for i, m := range s.foreign(p) {
 		scene.Foreign = append(scene.Foreign, foreignTarget(i))
@@ -195,6 +233,35 @@ func (s *surroundings) scene(p place, layers attack.Layers) attack.Scene {
 		}
 	}
 	return scene
+}
+
+// waysOf are the addresses of a door in its own namespace that lead to the gateway and to egress.
+func (s *surroundings) waysOf(door string) (gateway, egress string) {
+	config, err := s.config()
+	if err != nil {
+		return "", ""
+	}
+	service := child(child(config, "services"), door)
+	var listens string
+	for i, argument := range list(service, "command") {
+		next := fmt.Sprint(append(list(service, "command"), "")[i+1])
+		switch argument {
+		case "--listen":
+			listens = strings.TrimPrefix(next, "tcp://")
+		case "--to":
+			for _, m := range mountsOf(service) {
+				if m.target != path.Dir(strings.TrimPrefix(next, "unix://")) {
+					continue
+				}
+				if strings.HasPrefix(m.source, "egress-") {
+					egress = listens
+				} else {
+					gateway = listens
+				}
+			}
+		}
+	}
+	return gateway, egress
 }
 
 // foreign are the mounts of the other services that this one does not have.

@@ -142,13 +142,14 @@ func (b *bundle) allowControl(host netip.AddrPort) error {
 // covering are the layers that refuse an attack in a place, each by itself; ok is false where the attack makes no sense.
 func (p place) covering(a attack.Attack, scene attack.Scene) (by attack.Layers, ok bool) {
 	by = a.By
-	if a.Dials && p.parsed.Network || a.Client && scene.Egress == "" {
+	switch {
+	case a.Dials && p.parsed.Network, a.Client && scene.Egress == "", a.Agent && scene.Gateway == "":
 		return 0, false
 	}
 	if len(p.networks) > 0 && a.Bridged {
 		by &^= attack.Network
 	}
-	if a.Opens && len(p.networks) > 0 {
+	if a.Opens && (len(p.networks) > 0 || p.joins != "") {
 		by &^= attack.Seccomp
 	}
 	if len(p.parsed.Write) > 0 && a.Writes {
@@ -156,12 +157,18 @@ func (p place) covering(a attack.Attack, scene attack.Scene) (by attack.Layers, 
 	}
 	if p.filter == "" {
 		by &^= attack.Filter | attack.Landlock
+		if by == 0 && a.By != 0 {
+			return 0, false // what only a process's own rules refuse is not claimed of one that has none
+		}
 	}
 	return by, true
 }
 
-// claim is what is claimed of a place: where the network is its job, it has what that takes.
+// claim is what is claimed of a place: where the network is its job, it has what that takes, and an agent has two ways.
 func (p place) claim(c attack.Claim) string {
+	if p.joins != "" && (c == attack.NoWayOut || c == attack.EgressPolicy) {
+		return "an agent reaches the gateway and its model's host, and nothing else"
+	}
 	if c == attack.NoWayOut && p.parsed.Network {
 		return "egress has TCP and UDP, and no other way out: no MPTCP, ICMP, raw, packet, vsock or netlink"
 	}
@@ -192,22 +199,23 @@ func (s *surroundings) attackFrom(ctx context.Context, p place, r *report) error
 		}
 		results[a.Name] = died + lived
 	}
-	rows := map[attack.Claim]*row{}
+	rows := map[string]*row{}
 	for _, a := range slices.Concat(together, alone) {
-		if a.Name == attack.Control {
+		if a.Name == attack.Control || a.Name == attack.ControlGateway {
 			if results[a.Name] != "" {
-				return fmt.Errorf("%s does not get through egress where its policy lets it: %s: refusals would show nothing", p.name, results[a.Name])
+				return fmt.Errorf("%s does not get where it should (%s): %s: refusals would show nothing", p.name, a.Name, results[a.Name])
 			}
 			continue
 		}
-		if rows[a.Claim] == nil {
-			rows[a.Claim] = &row{Claim: p.claim(a.Claim), From: p.name}
-			r.Rows = append(r.Rows, rows[a.Claim])
+		claim := p.claim(a.Claim)
+		if rows[claim] == nil {
+			rows[claim] = &row{Claim: claim, From: p.name}
+			r.Rows = append(r.Rows, rows[claim])
 		}
-		rows[a.Claim].add(a.Name, results[a.Name], a.Through(results[a.Name]))
+		rows[claim].add(a.Name, results[a.Name], a.Through(results[a.Name]))
 	}
 	// What the others do meanwhile.
-	if row := rows[attack.Bounded]; row != nil {
+	if row := rows[p.claim(attack.Bounded)]; row != nil {
 		said := s.alive(ctx)
 		row.add("the bundle goes on", said, said != stillAlive)
 	}

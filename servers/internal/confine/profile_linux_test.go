@@ -81,12 +81,17 @@ func startRules() []profileRule {
 // unixConnect is enough where there are no sockets but Unix ones, and none can be handed in: recvmsg is not allowed.
 func unixConnect() []profileRule { return []profileRule{{Names: []string{"connect"}, Action: allowed}} }
 
-// tcpListener is what a program needs to open a port, and not to dial.
-func tcpListener() []profileRule {
-	rules := []profileRule{{Names: []string{"connect"}, Action: allowed, Args: []profileArg{{Index: 2, Value: sizeofSockaddrIn, Op: "SCMP_CMP_LT"}},
+// shortConnect is for who opens a port, and does not dial.
+func shortConnect() []profileRule {
+	return []profileRule{{Names: []string{"connect"}, Action: allowed, Args: []profileArg{{Index: 2, Value: sizeofSockaddrIn, Op: "SCMP_CMP_LT"}},
 		Comment: "an address too short to lead to a network: a Unix path of at most 12 characters"}}
+}
+
+// tcpSockets are those that a port takes, and a connection to one.
+func tcpSockets() []profileRule {
+	var rules []profileRule
 	for _, family := range []uint64{unix.AF_INET, unix.AF_INET6} {
-		rules = append(rules, profileRule{Names: []string{"socket"}, Action: allowed, Comment: "TCP, to listen", Args: []profileArg{
+		rules = append(rules, profileRule{Names: []string{"socket"}, Action: allowed, Comment: "TCP", Args: []profileArg{
 			{Index: 0, Value: 1<<32 - 1, ValueTwo: family, Op: "SCMP_CMP_MASKED_EQ"},
 			{Index: 1, Value: 15, ValueTwo: unix.SOCK_STREAM, Op: "SCMP_CMP_MASKED_EQ"},
 			{Index: 2, Value: 0, Op: "SCMP_CMP_EQ"},
@@ -101,8 +106,10 @@ func profiles() map[string]profile {
 	writer := Rules{Connect: []string{socket}, Write: []string{"/"}}
 	return map[string]profile{
 		"seccomp.json":        newProfile(writer, unixConnect()),
-		"seccomp-door.json":   newProfile(Rules{Connect: []string{socket}, Splice: true}, tcpListener()),
+		"seccomp-door.json":   newProfile(Rules{Connect: []string{socket}, Splice: true}, slices.Concat(shortConnect(), tcpSockets())),
 		"seccomp-egress.json": newProfile(Rules{Network: true, Splice: true}, nil),
+		// An agent does not confine itself. Its network is one loopback interface, and it has a folder for its sessions.
+		"seccomp-agent.json": newProfile(writer, slices.Concat(unixConnect(), tcpSockets())),
 	}
 }
 

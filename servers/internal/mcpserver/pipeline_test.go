@@ -359,6 +359,10 @@ func TestSecrets(t *testing.T) {
 		!strings.Contains(string(scrubbed), digest) || strings.Count(string(scrubbed), "#1]") != 3 {
 		t.Errorf("%s, %v", scrubbed, err)
 	}
+	const marked = `{"password":"correct-horse-9","log":"password=[redacted:password#1]"}`
+	if scrubbed, err := scrubJSON(json.RawMessage(marked)); err != nil || string(scrubbed) != `{"password":"[redacted:password#2]","log":"password=[redacted:password#1]"}` {
+		t.Errorf("a mark that a tool made stands for something else: %s, %v", scrubbed, err)
+	}
 	line, recorder := testPipeline(t)
 	line.serve(t.Context(), inbound{body: []byte(callBody("echo", `{"text":"`+token+`","password":"correct-horse-9"}`))})
 	if args := string(recorder.last(t).Args); strings.Contains(args, token) || strings.Contains(args, "correct-horse") || !strings.Contains(args, "redacted") {

@@ -30,7 +30,7 @@ func ordinary(b *testing.B, pattern string) string {
 }
 
 // BenchmarkText reports how many times as long scrubbing takes as counting a byte does, on the same text in the same
-// run: for ordinary text, and for text made to be slow.
+// run, and how many times as long as half of the text: for ordinary text, and for text made to be slow.
 func BenchmarkText(b *testing.B) {
 	for _, bench := range []struct{ name, text string }{
 		{"all", ordinary(b, "*")},
@@ -54,19 +54,54 @@ func BenchmarkText(b *testing.B) {
 		{"slow-members", strings.Repeat("name: token value: ", benchBytes/19)},
 		{"slow-bearer", strings.Repeat("Bearer -", benchBytes/8)},
 		{"slow-separators", "password=" + strings.Repeat(",a", benchBytes/2)},
+		{"slow-curl", strings.Repeat("curl -u a:$b ", benchBytes/13)},
+		{"slow-services", strings.Repeat("travis sonar = ", benchBytes/15)},
+		{"slow-sql", strings.Repeat("password '", benchBytes/10)},
+		{"slow-bars", strings.Repeat("1234567890123456|", benchBytes/17)},
+		{"slow-bots", strings.Repeat("123456789:A", benchBytes/11)},
+		{"slow-tokens", strings.Repeat("xoxb-", benchBytes/5)},
+		{"slow-percent", strings.Repeat("%25%2", benchBytes/5)},
+		{"slow-wrapped", strings.Repeat("cGFzc3dvcmQ9JHt4fSA", benchBytes/19)},
+		{"slow-runs", strings.Repeat("cGFzc3dvcmQ9JHt4fSBwYXNz ", benchBytes/25)},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			raw, newline := []byte(bench.text), []byte{'\n'}
-			scrubbing, counting := time.Hour, time.Hour
+			scrubbing, counting, half := time.Hour, time.Hour, time.Hour
 			for b.Loop() { // the best of each: a machine that does other things too slows both
 				start := time.Now()
 				Text(bench.text)
 				scrubbed := time.Now()
 				bytes.Count(raw, newline)
-				scrubbing, counting = min(scrubbing, scrubbed.Sub(start)), min(counting, time.Since(scrubbed))
+				counted := time.Now()
+				Text(bench.text[:len(raw)/2])
+				scrubbing, counting, half = min(scrubbing, scrubbed.Sub(start)), min(counting, counted.Sub(scrubbed)), min(half, time.Since(counted))
 			}
+			b.ReportMetric(float64(scrubbing)/float64(half), "x-half") // 2 is linear
+			b.ReportMetric(0, "ns/op")
 			b.ReportMetric(float64(len(raw))/1e6/scrubbing.Seconds(), "MB/s")
 			b.ReportMetric(float64(scrubbing)/float64(counting), "x-counting")
+		})
+	}
+}
+
+// BenchmarkStream is BenchmarkText line by line.
+func BenchmarkStream(b *testing.B) {
+	for _, pattern := range []string{"*", "logs.txt", "results.json", "tricky.txt"} {
+		b.Run(pattern, func(b *testing.B) {
+			text := ordinary(b, pattern)
+			lines := bytes.Split([]byte(text), []byte{'\n'})
+			var out []byte
+			scrubbing := time.Hour
+			for b.Loop() {
+				start := time.Now()
+				stream := New().Stream(false)
+				for _, line := range lines {
+					out = stream.Line(out[:0], line)
+				}
+				scrubbing = min(scrubbing, time.Since(start))
+			}
+			b.ReportMetric(float64(len(text))/1e6/scrubbing.Seconds(), "MB/s")
+			b.ReportMetric(0, "ns/op")
 		})
 	}
 }

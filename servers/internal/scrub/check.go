@@ -59,9 +59,12 @@ func entraSecret(s string) bool {
 	return s[3] >= '0' && s[3] <= '9' && varied(s)
 }
 
-// drawnMix wants letters and digits, and no digest.
+// withDigit wants one.
+func withDigit(s string) bool { return strings.ContainsAny(s, digits09) && varied(s) }
+
+// drawnMix wants letters and digits, or letters in no word's order, and no digest.
 func drawnMix(s string) bool {
-	var letter, digit, plain int
+	var letter, digit, plain, cases int
 	for i := range len(s) {
 		switch c := s[i]; {
 		case isDigit(c):
@@ -72,8 +75,12 @@ func drawnMix(s string) bool {
 		if strings.IndexByte(lowerHexDigits, s[i]) >= 0 {
 			plain++
 		}
+		if i > 0 && isUpper(s[i]) != isUpper(s[i-1]) {
+			cases++
+		}
 	}
-	return digit > 0 && letter > 1 && varied(s) && (plain < len(s) || len(s) != 40 && len(s) != 64)
+	mixed := letter > 1 && (digit > 0 || len(s) >= minMixed && cases*3 >= len(s))
+	return mixed && varied(s) && (plain < len(s) || len(s) != 40 && len(s) != 64)
 }
 
 // groups wants parts of these lengths between separators.
@@ -118,7 +125,8 @@ func authress(s string) bool {
 
 // mailchimp wants the number of a data centre.
 func mailchimp(s string) bool {
-	return strings.Trim(s[strings.LastIndexByte(s, 's')+1:], digits09) == "" && drawnMix(s)
+	key, place, ok := strings.Cut(strings.ToLower(s), "-us")
+	return ok && len(key) == 32 && place != "" && strings.Trim(place, digits09) == "" && drawnMix(s)
 }
 
 // telegramToken wants a number, a colon and 35 bytes of which the first is an A.
@@ -168,6 +176,7 @@ const (
 	minDrawn     = 8  // bytes of a value that looks random
 	minDrawnPart = 11 // bytes of one part of it, where it has several and they use two kinds of characters
 	minDrawnWord = 20 // letters without a digit
+	minMixed     = 12 // and of a value whose length is known
 	joints       = "-_./:@,+~#=|"
 	drawnSymbols = "!$^&*%"
 )
@@ -222,7 +231,7 @@ func drawnPart(part string, several bool) bool {
 	case symbol > 0:
 		return digit > 0
 	case lower > 0 && upper > 0:
-		return kinds >= 2
+		return kinds >= 2 || len(part) >= minDrawnWord && cases*4 >= len(part)
 	case several:
 		return kinds >= 2 && len(part) >= minDrawnPart
 	default:

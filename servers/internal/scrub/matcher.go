@@ -228,6 +228,8 @@ type scan struct {
 	pending    []*format
 	pendingEnd int
 
+	naming bool // a secret is being named by its looks
+
 	curl int // the end of the last command that curlUser's flags belong to
 
 	// Of a text that is one of several lines: what it leaves open for the next.

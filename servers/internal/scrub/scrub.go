@@ -18,6 +18,8 @@ const (
 	maxPasses = 5
 	// maxNumbered bounds the secrets of one answer that are told apart. Those beyond are redacted without a number.
 	maxNumbered = 4096
+	// maxReserved bounds the numbers of marks in a text that are believed to be numbers.
+	maxReserved = 1 << 20
 
 	markerStart = "[redacted:"
 	markerEnd   = ']'
@@ -47,6 +49,7 @@ func Text(s string) string { return New().Text(s) }
 // valid UTF-8 in which it finds nothing: scrubbing twice changes nothing.
 func (s *Scrubber) Text(text string) string {
 	text = characters(text)
+	s.Reserve(text)
 	for range maxPasses {
 		next, changed := s.pass(text)
 		if !changed {
@@ -57,10 +60,29 @@ func (s *Scrubber) Text(text string) string {
 	return marker(unsettled)
 }
 
+// Reserve keeps the numbers of the marks that text holds already, so that no other secret gets the mark of one of
+// these. Text and Line do so by themselves, each for its own text.
+func (s *Scrubber) Reserve(text string) {
+	for {
+		i := strings.Index(text, markerStart)
+		if i < 0 {
+			return
+		}
+		text = text[i:]
+		n := s.matcher.markerLen(text)
+		id, number, _ := strings.Cut(strings.TrimPrefix(text[:max(n-1, len(markerStart))], markerStart), "#")
+		if count, err := strconv.Atoi(number); err == nil && n > 0 && count <= maxReserved {
+			s.counts[id] = max(s.counts[id], count)
+		}
+		text = text[max(n, len(markerStart)):]
+	}
+}
+
 // Member returns value as Text does, and redacts it also if it is what a JSON object calls name and the name says
 // that it is a secret.
 func (s *Scrubber) Member(name, value string) string {
 	value = characters(value)
+	s.Reserve(value)
 	if h, ok := s.matcher.member(name, value); ok {
 		value = value[:h.from] + s.marker(h.format.id, value[h.from:h.to]) + value[h.to:]
 	}
@@ -93,9 +115,26 @@ func (s *Scrubber) redact(sc *scan) (string, bool) {
 		}
 	}
 	if sc.done == 0 {
-		return text, false
+		return s.reveal(text)
 	}
 	out.WriteString(text[sc.done:])
+	return out.String(), true
+}
+
+// reveal redacts what encoded parts of a text hold.
+func (s *Scrubber) reveal(text string) (string, bool) {
+	found := s.matcher.coverts(text, 0)
+	if len(found) == 0 {
+		return text, false
+	}
+	var out strings.Builder
+	done := 0
+	for _, c := range found {
+		out.WriteString(text[done:c.from])
+		out.WriteString(s.marker(c.id, c.secret))
+		done = c.to
+	}
+	out.WriteString(text[done:])
 	return out.String(), true
 }
 

@@ -162,6 +162,22 @@ func TestNumbers(t *testing.T) {
 	}
 }
 
+// TestReserved: the mark that a text holds already stands for nothing else, whichever comes first.
+func TestReserved(t *testing.T) {
+	for _, tc := range []struct{ in, want string }{
+		{"password=[redacted:password#1] password=other1", "password=[redacted:password#1] password=[redacted:password#2]"},
+		{"password=other1 password=[redacted:password#7] token=[redacted:jwt#2]", "password=[redacted:password#8] password=[redacted:password#7] token=[redacted:jwt#2]"},
+		{"password=other1 x=[redacted:password#99999999999999999999] y=[redacted:password#] [redacted:", "password=[redacted:password#1] x=[redacted:password#99999999999999999999] y=[redacted:password#] [redacted:"},
+	} {
+		if got := Text(tc.in); got != tc.want {
+			t.Errorf("Text(%q)\n got %q\nwant %q", tc.in, got, tc.want)
+		}
+		if got := string(New().Stream(false).Line(nil, []byte(tc.in))); got != tc.want {
+			t.Errorf("Line(%q)\n got %q\nwant %q", tc.in, got, tc.want)
+		}
+	}
+}
+
 func TestMember(t *testing.T) {
 	for _, tc := range []struct{ name, value, want string }{
 		{"password", "correct horse", "[redacted:password#1]"},

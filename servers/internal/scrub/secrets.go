@@ -72,7 +72,7 @@ func formats() []format {
 		{provider: "Amazon Web Services", id: "aws-access-key", prefixes: []string{"A3T"}, alphabet: "0-9A-Z", min: 17, max: 17, check: varied},
 		{provider: "Amazon Bedrock", id: "aws-bedrock-key", prefixes: []string{"ABSK"}, alphabet: base64Std, min: 109, max: 271, check: varied},
 		{provider: "Amazon Bedrock", id: "aws-bedrock-key", prefixes: []string{"bedrock-api-key-"}, alphabet: base64Std, min: 28, check: varied},
-		{provider: "Alibaba Cloud", id: "alibaba-access-key", prefixes: []string{"LTAI"}, alphabet: alphanumeric, min: 12, max: 24, check: drawnMix},
+		{provider: "Alibaba Cloud", id: "alibaba-access-key", prefixes: []string{"LTAI"}, alphabet: alphanumeric, min: 12, max: 24, check: varied},
 		{provider: "Google Cloud", id: "google-api-key", prefixes: []string{"AIza"}, alphabet: base64URL, min: 35, max: 35, check: varied},
 		{provider: "Google Cloud", id: "google-access-token", prefixes: []string{"ya29."}, alphabet: dotted, min: 24, check: varied},
 		{provider: "Google Cloud", id: "google-refresh-token", prefixes: []string{"1//0"}, alphabet: base64URL, min: 40, max: 128, check: varied},
@@ -121,7 +121,7 @@ func formats() []format {
 			alphabet: dotted, min: 20, max: 320, check: varied,
 		},
 		{provider: "GitLab", id: "gitlab-session", prefixes: []string{"_gitlab_session="}, alphabet: "0-9a-z", min: 32, max: 32, keep: true, check: varied},
-		{provider: "Atlassian", id: "atlassian-token", prefixes: []string{"ATATT3", "ATCTT3"}, alphabet: padded, min: 150, max: 255, check: varied},
+		{provider: "Atlassian", id: "atlassian-token", fold: true, prefixes: []string{"ATATT3", "ATCTT3"}, alphabet: padded, min: 150, max: 255, check: varied},
 		{provider: "Bitbucket", id: "bitbucket-password", prefixes: []string{"ATBB"}, alphabet: alphanumeric, min: 32, max: 32, check: drawnMix},
 		{provider: "Sourcegraph", id: "sourcegraph-token", fold: true, prefixes: []string{"sgp_"}, alphabet: alphanumeric + "_", min: 40, max: 57, check: varied},
 		{provider: "Docker Hub", id: "docker-token", prefixes: []string{"dckr_pat_", "dckr_oat_"}, alphabet: base64URL, min: 20, max: 64, check: varied},
@@ -167,7 +167,7 @@ func formats() []format {
 		{
 			provider: "Slack", id: "slack-token", fold: true,
 			prefixes: []string{"xoxb-", "xoxp-", "xoxa-", "xoxr-", "xoxs-", "xoxo-", "xoxc-", "xoxd-", "xoxe-", "xoxe.xoxp-", "xoxe.xoxb-", "xapp-"},
-			alphabet: alphanumeric + "%+/=-", min: 8, max: 512, check: drawnMix,
+			alphabet: alphanumeric + "%+/=-", min: 8, max: 512, check: withDigit,
 		},
 		{
 			provider: "Slack", id: "slack-webhook", prefixes: []string{"hooks.slack.com/services/", "hooks.slack.com/workflows/", "hooks.slack.com/triggers/"},
@@ -181,8 +181,8 @@ func formats() []format {
 		},
 		{provider: "Square", id: "square-token", prefixes: []string{"EAAA", "sq0atp-", "sq0csp-"}, alphabet: base64URL, min: 22, max: 60, check: drawnMix},
 		{provider: "Shopify", id: "shopify-token", prefixes: []string{"shpat_", "shpca_", "shppa_", "shpss_"}, alphabet: anyHex, min: 32, max: 32, check: varied},
-		{provider: "Lob", id: "lob-key", prefixes: []string{"live_", "test_"}, alphabet: lowerHex, min: 35, max: 35, check: varied},
-		{provider: "Lob", id: "lob-key", prefixes: []string{"live_pub_", "test_pub_"}, alphabet: lowerHex, min: 31, max: 31, check: varied},
+		{provider: "Lob", id: "lob-key", fold: true, prefixes: []string{"live_", "test_"}, alphabet: anyHex, min: 35, max: 35, check: varied},
+		{provider: "Lob", id: "lob-key", fold: true, prefixes: []string{"live_pub_", "test_pub_"}, alphabet: anyHex, min: 31, max: 31, check: varied},
 		{provider: "Shippo", id: "shippo-token", prefixes: []string{"shippo_live_", "shippo_test_"}, alphabet: anyHex, min: 40, max: 40, check: varied},
 		{provider: "EasyPost", id: "easypost-key", prefixes: []string{"EZAK", "EZTK"}, alphabet: alphanumeric, min: 54, max: 54, check: varied},
 		{provider: "Duffel", id: "duffel-token", prefixes: []string{"duffel_test_", "duffel_live_"}, alphabet: padded, min: 43, max: 43, check: varied},
@@ -227,7 +227,7 @@ func formats() []format {
 		{provider: "RFC 7519", id: "jwt", prefixes: []string{"ey", "ew"}, find: (*scan).jwt},
 		{provider: "RFC 7468", id: "private-key", prefixes: []string{"-----BEGIN "}, find: (*scan).privateKey},
 		{provider: "RFC 7468", id: "private-key", prefixes: []string{"LS0tLS1CRUdJTi"}, alphabet: base64Std, min: 64, check: encodedPrivateKey},
-		{provider: "RFC 7519", id: "jwt", prefixes: []string{"ZXlK"}, alphabet: base64Std + "-_", min: 60, check: encodedJWT},
+		{provider: "RFC 7519", id: "jwt", prefixes: []string{"ZXlK"}, alphabet: padded + "+/", min: 44, check: encodedJWT},
 		{provider: "RFC 3986", id: "url-password", prefixes: []string{"://"}, find: (*scan).userinfo},
 		{provider: "Oracle", id: "url-password", prefixes: []string{"jdbc:oracle:thin:"}, find: (*scan).oracle},
 		{provider: "curl", id: "url-password", prefixes: []string{" -u", " --user"}, find: (*scan).curlUser},
@@ -281,7 +281,7 @@ func formats() []format {
 		},
 		{provider: "any", id: "token", names: []string{"token", "_pat", "^pat", "sessioncookie", "^jwt", "_jwt"}},
 		{provider: "any", id: "secret", names: []string{"secret", "credential", "credentials"}},
-		{provider: "any", id: "api-key", names: []string{"accesskey", "accountkey", "appkey", "applicationkey", "clientkey", "deploykey", "recoverykey", "secretkey", "servicekey", "storagekey"}},
+		{provider: "any", id: "api-key", names: []string{"accesskey", "accountkey", "appkey", "applicationkey", "clientkey", "deploykey", "recoverykey", "secretkey", "servicekey", "storagekey", "^xkey"}},
 	}...)
 }
 
@@ -307,10 +307,10 @@ func qualifiers() []string {
 func placeholders() []string {
 	return []string{
 		"any", "array", "auth", "authentication", "auto", "basic", "bearer", "bool", "boolean", "bytes", "changed", "default", "denied", "deprecated",
-		"disabled", "empty", "enabled", "expired", "false", "filtered", "found", "generated", "hidden", "ignored", "incorrect", "int", "integer",
-		"invalid", "masked", "mismatch", "missing", "n/a", "never", "nil", "none", "null", "number", "object", "omitted", "optional", "redacted",
-		"rejected", "removed", "required", "sensitive", "set", "stdin", "str", "string", "text", "token", "true", "undefined", "unknown",
-		"unset", "value", "verified", "wrong",
+		"disabled", "empty", "enabled", "expired", "false", "filtered", "found", "from", "generated", "hidden", "ignored", "incorrect", "int", "integer",
+		"invalid", "masked", "mismatch", "missing", "must", "n/a", "never", "nil", "none", "null", "number", "object", "omitted", "optional", "redacted",
+		"rejected", "removed", "required", "sensitive", "set", "stdin", "str", "string", "text", "that", "token", "true", "undefined", "unknown",
+		"unset", "value", "verified", "when", "will", "with", "wrong",
 	}
 }
 

@@ -279,6 +279,11 @@ var specimens = map[string]specimen{
 	"mailgun-signing-key mailgun": {body: func(r *rand.Rand) string {
 		return random(r, lowerHex, 32) + "-" + random(r, lowerHex, 8) + "-" + random(r, lowerHex, 8)
 	}},
+	"mailchimp-key mailchimp": {body: func(r *rand.Rand) string { return random(r, lowerHex, 32) + "-us" + random(r, digits, 2) }},
+	"yandex-key yandex":       {body: func(r *rand.Rand) string { return "aqvn" + random(r, alphanumeric, 36) }},
+	"yandex-token yandex": {body: func(r *rand.Rand) string {
+		return "T1." + random(r, alphanumeric, 60) + "." + random(r, alphanumeric, 86)
+	}},
 	"mapbox-token mapbox":         {body: func(r *rand.Rand) string { return "pk." + random(r, "0-9a-z", 60) + "." + random(r, "0-9a-z", 22) }},
 	"beamer-token beamer":         {body: func(r *rand.Rand) string { return "b_" + random(r, alphanumeric, 44) }},
 	"gocardless-token gocardless": {body: func(r *rand.Rand) string { return "live_" + random(r, alphanumeric, 40) }},
@@ -359,6 +364,7 @@ func similar(f format) []string {
 		}
 	}
 	for _, word := range f.services {
+		word = strings.TrimSuffix(word, ",")
 		texts = append(texts, word+"_sha256: "+random(rand.New(rand.NewPCG(1, 2)), lowerHex, f.min), word+" key: "+strings.Repeat(letters[:1], f.min), word+" "+random(rand.New(rand.NewPCG(1, 3)), f.alphabet, f.min))
 	}
 	return texts
@@ -380,6 +386,11 @@ func TestFormats(t *testing.T) {
 			}
 			if f.provider == "" || f.id == "" || f.prefixes == nil && f.names == nil && f.services == nil {
 				t.Error("a row has a provider, an id, and prefixes, names or services")
+			}
+			for _, c := range []byte(" \t\n\\\"'`") {
+				if f.set[c] {
+					t.Errorf("%q is in the alphabet", c)
+				}
 			}
 			r := rand.New(rand.NewPCG(1, uint64(i)))
 			for _, start := range starts(*f) {
@@ -492,7 +503,7 @@ func ExampleScrubber() {
 
 // What begins like a secret again and again is read once: in quadratic time these would take an hour.
 func TestHostileText(t *testing.T) {
-	for _, unit := range []string{"LS0tLS1CRUdJTi", "xya29.", "privatekey=-----BEGIN PRIVATE KEY-----", "eyJ", "ghp_", "https://a:"} {
+	for _, unit := range []string{"LS0tLS1CRUdJTi", "xya29.", "privatekey=-----BEGIN PRIVATE KEY-----", "eyJ", "ghp_", "https://a:", "password '", "curl -u ", "://a:", "1|", "cGFz", "%25", "login "} {
 		text := strings.Repeat(unit, 4<<20/len(unit))
 		if got := New().Text(text); len(got) > 4*len(text) {
 			t.Errorf("%d bytes of %q become %d", len(text), unit, len(got))

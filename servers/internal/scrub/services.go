@@ -4,7 +4,7 @@ import "strings"
 
 const (
 	maxServiceName = 24 // bytes of a name after the service's word
-	maxServiceGap  = 8  // quotes and blanks between a name, a separator and a value
+	maxServiceGap  = 16 // bytes of quotes, blanks and separators between a name and a value
 )
 
 // services returns the rows of secrets that nothing tells but the service's word in the name before them: random
@@ -64,15 +64,16 @@ func services() []format {
 		{provider: "LinkedIn", id: "linkedin-client-secret", services: []string{"linkedin", "linked_in", "linked-in"}, alphabet: alphanumeric, min: 16},
 		{provider: "Looker", id: "looker-client-id", services: []string{"looker"}, alphabet: alphanumeric, min: 20},
 		{provider: "Looker", id: "looker-client-secret", services: []string{"looker"}, alphabet: alphanumeric, min: 24},
-		{provider: "Mailgun", id: "mailgun-key", services: []string{"mailgun"}, alphabet: anyHex + "kpuey-", min: 36, max: 39, check: begins("key-", "pubkey-")},
+		{provider: "Mailgun", id: "mailgun-key", services: []string{"mailgun"}, alphabet: anyHex + "kpuyKPUY-", min: 36, max: 39, check: begins("key-", "pubkey-")},
 		{provider: "Mailgun", id: "mailgun-signing-key", services: []string{"mailgun"}, alphabet: alphanumeric + "-", min: 50, check: groups("-", 32, 8, 8)},
+		{provider: "Mailchimp", id: "mailchimp-key", services: []string{"mailchimp"}, alphabet: anyHex + "usUS-", min: 36, max: 37, check: mailchimp},
 		{provider: "Mapbox", id: "mapbox-token", services: []string{"mapbox"}, alphabet: alphanumeric + ".", min: 86, check: begins("pk.", "sk.", "tk.")},
 		{provider: "Mattermost", id: "mattermost-token", services: []string{"mattermost"}, alphabet: alphanumeric, min: 26},
 		{provider: "MessageBird", id: "messagebird-token", services: []string{"messagebird", "message_bird", "message-bird"}, alphabet: alphanumeric, min: 25},
 		{provider: "MessageBird", id: "messagebird-client-id", services: []string{"messagebird", "message_bird", "message-bird"}, alphabet: anyHex + "-", min: 36, check: uuid},
 		{provider: "Netlify", id: "netlify-token", services: []string{"netlify"}, alphabet: padded, min: 40, max: 46},
 		{provider: "New Relic", id: "newrelic-key", services: []string{"newrelic", "new_relic", "new-relic"}, alphabet: alphanumeric, min: 64},
-		{provider: "New York Times", id: "nytimes-token", services: []string{"nytimes", "newyorktimes", "new-york-times"}, alphabet: padded, min: 32},
+		{provider: "New York Times", id: "nytimes-token", services: []string{"nytimes", "newyorktimes", "new-york-times", "new-york-times,"}, alphabet: padded, min: 32},
 		{provider: "Okta", id: "okta-token", services: []string{"okta"}, alphabet: padded, min: 42, check: begins("00")},
 		{provider: "Plaid", id: "plaid-client-id", services: []string{"plaid"}, alphabet: alphanumeric, min: 24},
 		{provider: "Plaid", id: "plaid-secret-key", services: []string{"plaid"}, alphabet: alphanumeric, min: 30},
@@ -96,6 +97,8 @@ func services() []format {
 		{provider: "Twitter", id: "twitter-api-secret", services: []string{"twitter"}, alphabet: alphanumeric, min: 50},
 		{provider: "Twitter", id: "twitter-token", services: []string{"twitter"}, alphabet: alphanumeric + "-", min: 36, max: 66, check: twitterToken},
 		{provider: "Twitter", id: "twitter-bearer-token", services: []string{"twitter"}, alphabet: alphanumeric + "%", min: 102, max: 122, check: begins("AAAAAAAAAAAAAAAAAAAAAA")},
+		{provider: "Yandex Cloud", id: "yandex-key", services: []string{"yandex"}, alphabet: base64URL, min: 39, max: 42, check: begins("AQVN")},
+		{provider: "Yandex Cloud", id: "yandex-token", services: []string{"yandex"}, alphabet: dotted + "=", min: 90, max: 1024, check: begins("t1.")},
 		{provider: "Yandex Cloud", id: "yandex-access-key", services: []string{"yandex"}, alphabet: base64URL, min: 40, check: begins("YC")},
 		{provider: "Zendesk", id: "zendesk-key", services: []string{"zendesk"}, alphabet: alphanumeric, min: 40},
 	}
@@ -133,24 +136,19 @@ func (sc *scan) service(a anchor, at int) (hit, bool) {
 			return hit{}, false
 		}
 	}
-	gap := skip(text, i, `'"\]`+blank)
-	from := skip(text, gap, "=:>|?,")
-	if from == gap || from-gap > 4 {
+	from, separated := i, false
+	for end := min(len(text), i+maxServiceGap); from < end && strings.IndexByte("'\"`\\[]=:>|?,"+blank, text[from]) >= 0; from++ {
+		separated = separated || strings.IndexByte("=:>|,", text[from]) >= 0
+	}
+	if !separated {
 		return hit{}, false
 	}
-	from = skip(text, from, "'\"`\\=["+blank)
 	to := f.run(text, from, min(len(text), from+f.max+1))
+	for to-from < f.min && from > i && text[from-1] == '=' && f.set['='] { // the first byte of the value
+		from--
+	}
 	if to-from < f.min || to-from > f.max || to < len(text) && strings.IndexByte("'\"`\\;,)}]<>&| \t\r\n", text[to]) < 0 || !f.check(text[from:to]) {
 		return hit{}, false
 	}
 	return sc.specific(hit{from: from, to: to, format: f}), true
-}
-
-// skip returns where the bytes at that place that are of the set end, at most maxServiceGap of them.
-func skip(text string, at int, set string) int {
-	end := min(len(text), at+maxServiceGap)
-	for at < end && strings.IndexByte(set, text[at]) >= 0 {
-		at++
-	}
-	return at
 }

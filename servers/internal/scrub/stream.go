@@ -28,6 +28,7 @@ type Stream struct {
 	block    *scalarBlock
 	pending  []*format // of a "name" whose "value" has not come
 	ago      int       // bytes since
+	scan     scan      // of the current line
 }
 
 // keyBlock is a private key in PEM that has begun.
@@ -65,6 +66,7 @@ func (s *Scrubber) Stream(midway bool) *Stream {
 // The lines of a private key become [redacted:private-key], the last one numbered.
 func (st *Stream) Line(dst, line []byte) []byte {
 	text := characters(string(line))
+	st.scrubber.Reserve(text)
 	if st.key != nil {
 		text = st.keyLine(text)
 	}
@@ -72,8 +74,9 @@ func (st *Stream) Line(dst, line []byte) []byte {
 		text = st.blockLine(text)
 	}
 	for range maxPasses {
-		sc := scan{matcher: st.scrubber.matcher, text: text, lines: true, pending: st.pending, pendingEnd: -st.ago}
-		next, changed := st.scrubber.redact(&sc)
+		sc := &st.scan
+		*sc = scan{matcher: st.scrubber.matcher, text: text, lines: true, pending: st.pending, pendingEnd: -st.ago}
+		next, changed := st.scrubber.redact(sc)
 		if sc.key != nil {
 			st.key = sc.key
 			st.hash.Reset()
@@ -120,7 +123,7 @@ func (st *Stream) keyLine(text string) string {
 		}
 		end := i + len(dashes+"END ") + len(label) + len(dashes)
 		from, _ := key.find(text[:i])
-		st.hash.WriteString(text[from:i])
+		_, _ = st.hash.WriteString(text[from:i])
 		return text[:from] + st.scrubber.numbered(keyID, st.hash.Sum64()) + text[end:]
 	}
 	from, to := key.find(text)
@@ -136,7 +139,7 @@ func (st *Stream) keyLine(text string) string {
 	if key.size += to - from; key.size > maxKeyBytes {
 		st.key = nil
 	}
-	st.hash.WriteString(text[from:to])
+	_, _ = st.hash.WriteString(text[from:to])
 	return text[:from] + marker(keyID) + text[to:]
 }
 

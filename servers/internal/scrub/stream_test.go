@@ -2,6 +2,7 @@ package scrub
 
 import (
 	"bytes"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -89,6 +90,9 @@ func TestWriter(t *testing.T) {
 	var long strings.Builder
 	for long.Len() < 4*maxWritten {
 		fmt.Fprintf(&long, `{"n":%d,"text":"%s","password":"%s","at":"\u001b[31m%s"},`, r.IntN(1e6), strings.Repeat("word and ", r.IntN(4000)), random(r, alphanumeric, 10), "ghp_"+withChecksum(r))
+		if r.IntN(4) == 0 {
+			long.WriteString("state=" + base64.StdEncoding.EncodeToString([]byte("the password=hunter2 of "+random(r, alphanumeric, 3000))) + " ")
+		}
 		if r.IntN(4) == 0 {
 			long.WriteString("ü\x1b[1m\x00" + "AKIA" + random(r, base32Upper, 8) + "\x1b[0m" + random(r, base32Upper, 8) + " ")
 		}

@@ -16,6 +16,7 @@ const (
 	minURLToken   = 16       // bytes of a user that is a token
 	minBotNumber  = 8        // digits of a Telegram bot
 	maxBotNumber  = 16
+	maxBotSecret  = 35
 	minAppNumber  = 15 // digits of a Facebook application, and bytes of its secret
 	maxAppNumber  = 16
 	minAppSecret  = 27
@@ -211,7 +212,7 @@ func (sc *scan) userinfo(at int) (from, to int, ok bool) {
 	}
 	from = start + len(user) + 1
 	to = from + len(password)
-	if len(user) >= minDrawn && looksRandom(user) { // two halves of one secret
+	if looksRandom(user) || strings.Contains(strings.ToLower(authority), "@enterprise.contribsys.com") || strings.Contains(strings.ToLower(authority), "@gems.contribsys.com") { // two halves of one secret
 		from = start
 	}
 	return from, to, true
@@ -234,7 +235,7 @@ func before(s, bytes string) string {
 // authSchemes are those of the Authorization header whose credentials are one word; those whose credentials are a
 // list of parameters end in "…".
 var authSchemes = []string{ //nolint:gochecknoglobals // a table, never changed
-	"Basic", "Bearer", "Token", "ApiKey", "Api-Key", "Key", "Negotiate", "NTLM", "Kerberos", "Splunk", "GenieKey", "SSWS", "PRIVATE-TOKEN", "JWT",
+	"Basic", "Bearer", "Token", "ApiKey", "Api-Key", "Api-Token", "ApiToken", "Key", "Negotiate", "NTLM", "Kerberos", "Splunk", "GenieKey", "SSWS", "PRIVATE-TOKEN", "JWT",
 	"Digest…", "OAuth…", "Hawk…", "Signature…", "AWS4-HMAC-SHA256…", "SharedKey…", "HMAC…",
 }
 
@@ -287,29 +288,41 @@ func setCookie(s string) (from, to int, ok bool) {
 
 // telegram finds a bot's token: its number, a colon and 35 bytes of which the first is an A.
 func (sc *scan) telegram(at int) (from, to int, ok bool) {
-	text := sc.text
-	for from = at; from > sc.done && isDigit(text[from-1]) && at-from <= maxBotNumber; from-- {
-	}
-	if at-from < minBotNumber || at-from > maxBotNumber || from > 0 && isAlphanumeric(text[from-1]) && !strings.HasSuffix(text[:from], "bot") {
+	from = sc.numberBefore(at, maxBotNumber)
+	if at-from < minBotNumber || from > 0 && isAlphanumeric(sc.text[from-1]) && !strings.HasSuffix(sc.text[:from], "bot") {
 		return 0, 0, false
 	}
-	for to = at + 1; to < len(text) && to-at <= 36 && base64URLSet[text[to]]; to++ {
-	}
-	return from, to, telegramToken(text[from:to])
+	to = runOf(base64URLSet, sc.text, at+1, maxBotSecret+1)
+	return from, to, telegramToken(sc.text[from:to])
 }
 
 // facebookApp finds an application's number and its secret, between them a bar or its percent-encoded form.
 func (sc *scan) facebookApp(at int) (from, to int, ok bool) {
-	text := sc.text
-	for from = at; from > sc.done && isDigit(text[from-1]) && at-from <= maxAppNumber; from-- {
-	}
-	if at-from < minAppNumber || at-from > maxAppNumber || from > 0 && isAlphanumeric(text[from-1]) {
+	from = sc.numberBefore(at, maxAppNumber)
+	if at-from < minAppNumber || from > 0 && isAlphanumeric(sc.text[from-1]) {
 		return 0, 0, false
 	}
-	for to = at + 1; to < len(text) && to-at <= maxAppSecret+1 && base64URLSet[text[to]]; to++ {
-	}
-	secret := text[at+1 : to]
+	to = runOf(base64URLSet, sc.text, at+1, maxAppSecret+1)
+	secret := sc.text[at+1 : to]
 	return from, to, len(secret) >= minAppSecret && len(secret) <= maxAppSecret && varied(secret)
+}
+
+// numberBefore returns where the digits that end at a place begin, at most so many of them.
+func (sc *scan) numberBefore(at, most int) int {
+	from := at
+	for from > sc.done && at-from < most && isDigit(sc.text[from-1]) {
+		from--
+	}
+	return from
+}
+
+// runOf returns where the bytes of a set that begin at a place end, at most so many of them.
+func runOf(set *byteSet, text string, at, most int) int {
+	end := min(len(text), at+most)
+	for at < end && set[text[at]] {
+		at++
+	}
+	return at
 }
 
 // maxMind finds a licence key: 6 bytes, 29 and an ending.
@@ -346,25 +359,30 @@ func (sc *scan) sawCurl(_ anchor, at int) (hit, bool) {
 
 // curlUser finds the password in curl -u user:password, and a user that is a token.
 func (sc *scan) curlUser(at int) (from, to int, ok bool) {
-	if sc.curl == 0 || at-sc.curl > maxCommand {
+	text := sc.text
+	if sc.curl == 0 || at-sc.curl > maxCommand || strings.ContainsAny(text[sc.curl:at], ";|") {
+		sc.curl = 0
 		return 0, 0, false
 	}
-	text := sc.text
+	sc.curl = at // what stands before it was looked at
 	from = at + len(" -u")
 	if text[at+2] == '-' {
 		from = at + len(" --user")
-		if from == len(text) || text[from] != '=' && !isBlank(text[from]) {
+		if from == len(text) || strings.IndexByte("='\""+blank, text[from]) < 0 {
 			return 0, 0, false
 		}
-		from++
 	}
-	for i := 0; i < maxGap && from < len(text) && isBlank(text[from]); i++ {
+	for i := 0; i < maxGap && from < len(text) && strings.IndexByte("="+blank, text[from]) >= 0; i++ {
 		from++
 	}
 	ends := " \t\r\n'\"`\\"
 	if from < len(text) && isQuote(text[from]) {
 		ends = text[from:from+1] + "\r\n"
 		from++
+	} else if i := strings.IndexByte(text[from:min(len(text), from+maxName)], ':'); i >= 0 && from+i+1 < len(text) && isQuote(text[from+i+1]) && !strings.ContainsAny(text[from:from+i], ends) { // user:"password"
+		from += i + 2
+		password := before(text[from:min(len(text), from+maxUserinfo)], text[from-1:from]+"\r\n")
+		return from, from + len(password), sc.userPassword(from, from+len(password))
 	}
 	userinfo := before(text[from:min(len(text), from+maxUserinfo)], ends)
 	user, password, ok := strings.Cut(userinfo, ":")
@@ -372,11 +390,19 @@ func (sc *scan) curlUser(at int) (from, to int, ok bool) {
 		return 0, 0, false
 	}
 	if password == "" {
-		return from, from + len(user), len(user) >= minURLToken && looksRandom(user)
+		return from, from + len(user), looksRandom(user)
 	}
 	from += len(user) + 1
 	to = from + len(password)
-	return from, to, sc.markerLen(password) == 0 && !sc.refers(&name{}, value{from: from, to: to, quoted: true})
+	if looksRandom(user) {
+		return from - len(user) - 1, to, true
+	}
+	return from, to, sc.userPassword(from, to)
+}
+
+// userPassword says whether a command's password is one.
+func (sc *scan) userPassword(from, to int) bool {
+	return to > from && sc.markerLen(sc.text[from:to]) == 0 && !sc.refers(&name{}, value{from: from, to: to, quoted: true})
 }
 
 // sqlPassword finds what stands in quotes after IDENTIFIED BY and after PASSWORD.

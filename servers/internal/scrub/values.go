@@ -278,6 +278,11 @@ func (sc *scan) judge(formats []*format, n *name, v value) (hit, bool) {
 
 // specific names the secret by its looks where it has any, so that it has one name wherever it stands.
 func (sc *scan) specific(h hit) hit {
+	if sc.naming { // what begins like itself again and again would go as deep as it is long
+		return h
+	}
+	sc.naming = true
+	defer func() { sc.naming = false }()
 	short, long := sc.anchorsAt(sc.text, h.from)
 	for _, anchors := range [][]anchor{short, long} {
 		for _, a := range anchors {

@@ -3,6 +3,7 @@ package scrub
 import (
 	"bytes"
 	"io"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -108,7 +109,11 @@ func (s *Scrubber) settled(text string) (end int, within bool) {
 		case ok && h.to == len(text):
 			return len(text), true
 		case !ok || h.from-maxBehind > limit:
-			return max(end, min(limit, len(text))), false
+			// Not within a word, which could be encoded.
+			if i := strings.LastIndexAny(text[max(end, limit-maxPEM):max(end, limit)], urlEnds); i >= 0 {
+				return max(end, limit-maxPEM) + i + 1, false
+			}
+			return max(end, limit), false
 		}
 		end = h.to
 	}

@@ -1,0 +1,250 @@
+package docs
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"text/template"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Every fenced block is of a kind that something here reads.
+func TestConfigurations(t *testing.T) {
+	dir := t.TempDir()
+	for _, page := range pages(t) {
+		for _, b := range blocks(page, read(t, page)) {
+			switch info := b.info; {
+			case info == "" || info == "picture":
+			case page == "CONTRIBUTING.md": // the recipe, which TestRecipe follows
+			case info == "json":
+				if !json.Valid([]byte(b.text)) {
+					t.Errorf("%s:%d: no JSON:\n%s", page, b.line, b.text)
+				}
+			case info == "yaml" && strings.Contains(b.text, "\nclients:"):
+				path := filepath.Join(dir, "egress.yaml")
+				if err := os.WriteFile(path, []byte(b.text), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				if out, err := run(t, root, "go", "run", "./servers/egress", "check-config", "--policy", path); err != nil {
+					t.Errorf("%s:%d: egress does not take it: %v: %s", page, b.line, err, out)
+				}
+			case info == "yaml" && strings.Contains(b.text, "services:"):
+				checkComposeFragment(t, b)
+			default:
+				t.Errorf("%s:%d: nobody here reads a block of %q", page, b.line, info)
+			}
+		}
+	}
+}
+
+// checkComposeFragment looks whether the services are the bundle's, and mount where they mount something already.
+func checkComposeFragment(t *testing.T, b block) {
+	t.Helper()
+	var fragment struct {
+		Services map[string]struct {
+			Secrets []struct{ Source, Target string } `yaml:"secrets"`
+		} `yaml:"services"`
+		Secrets map[string]struct{ File string } `yaml:"secrets"`
+	}
+	decoder := yaml.NewDecoder(strings.NewReader(b.text))
+	if err := decoder.Decode(&fragment); err != nil {
+		t.Errorf("%s:%d: %v", b.page, b.line, err)
+		return
+	}
+	var whole struct {
+		Services map[string]struct {
+			Volumes []yaml.Node `yaml:"volumes"`
+		} `yaml:"services"`
+	}
+	if err := yaml.Unmarshal([]byte(read(t, "compose.yaml")), &whole); err != nil {
+		t.Fatal(err)
+	}
+	for name, s := range fragment.Services {
+		service, ok := whole.Services[name]
+		if !ok {
+			t.Errorf("%s:%d: there is no service %s", b.page, b.line, name)
+		}
+		for _, secret := range s.Secrets {
+			if _, ok := fragment.Secrets[secret.Source]; !ok {
+				t.Errorf("%s:%d: no secret %s", b.page, b.line, secret.Source)
+			}
+			mounted := false
+			for _, v := range service.Volumes {
+				var long struct{ Target string }
+				mounted = mounted || v.Decode(&long) == nil && long.Target == filepath.Dir(secret.Target)
+			}
+			if !mounted {
+				t.Errorf("%s:%d: %s reads nothing in %s", b.page, b.line, name, filepath.Dir(secret.Target))
+			}
+		}
+	}
+}
+
+func run(t *testing.T, dir, command string, args ...string) (string, error) {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), command, args...)
+	c.Dir, c.Env = dir, append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath")
+	out, err := c.CombinedOutput()
+	return string(out), err
+}
+
+// Vault Agent's templates write what the gateway and the agent read: rendered here as Vault Agent does it, by Go's templates with
+// its functions.
+func TestVaultAgent(t *testing.T) {
+	var config struct {
+		Vault    map[string]string `json:"vault"`
+		AutoAuth struct {
+			Method []map[string]any `json:"method"`
+		} `json:"auto_auth"`
+		Settings struct {
+			Exit     bool   `json:"exit_on_retry_failure"`
+			Interval string `json:"static_secret_render_interval"`
+		} `json:"template_config"`
+		Templates []struct{ Source, Destination, Perms string } `json:"template"`
+	}
+	decoder := json.NewDecoder(strings.NewReader(read(t, "docs/secrets/vault-agent.json")))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&config); err != nil {
+		t.Fatal(err)
+	}
+	secrets := map[string]map[string]any{
+		"secret/data/bulkhead/agents/image-linter": {"token": "new", "previous": "old"},
+		"secret/data/bulkhead/dockerhub":           {"token": "dckr_pat_x"},
+	}
+	type secret struct{ Data map[string]any }
+	functions := template.FuncMap{
+		"secret": func(path string) *secret {
+			if data, ok := secrets[path]; ok {
+				return &secret{map[string]any{"data": data}}
+			}
+			t.Errorf("a template asks for %s", path)
+			return nil
+		},
+		"sha256Hex": hash,
+	}
+	dir := t.TempDir()
+	written := map[string]string{}
+	for _, entry := range config.Templates {
+		parsed, err := template.New(entry.Source).Funcs(functions).Parse(read(t, "docs/secrets/"+entry.Source))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		var out bytes.Buffer
+		if err := parsed.Execute(&out, nil); err != nil {
+			t.Error(err)
+			continue
+		}
+		written[entry.Destination] = out.String()
+		path := filepath.Join(dir, entry.Destination)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, out.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := written["secrets/agents/image-linter/MCP_GATEWAY_TOKEN"]; got != "new" {
+		t.Errorf("the token is %q", got)
+	}
+	if got := written["secrets/dockerhub/secret"]; got != "dckr_pat_x" {
+		t.Errorf("dockerhub's token is %q", got)
+	}
+	if got, want := written["secrets/tokens/image-linter.sha256"], hash("new")+"\n"+hash("old")+"\n"; got != want {
+		t.Errorf("the accepted hashes are %q, not %q", got, want)
+	}
+	// The gateway takes them.
+	policy := filepath.Join(dir, "policy.yaml")
+	if err := os.WriteFile(policy, []byte("version: 1\nagents:\n  image-linter:\n    identity: {token: image-linter}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := run(t, root, "go", "run", "./servers/gateway", "check-config", "--policy", policy, "--tokens", filepath.Join(dir, "secrets/tokens")); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	delete(secrets["secret/data/bulkhead/agents/image-linter"], "previous") // the rotation is over
+	parsed := template.Must(template.New("").Funcs(functions).Parse(read(t, "docs/secrets/hashes.ctmpl")))
+	var out bytes.Buffer
+	if err := parsed.Execute(&out, nil); err != nil || out.String() != hash("new")+"\n" {
+		t.Errorf("%q, %v", &out, err)
+	}
+}
+
+func hash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
+// The cluster's manifest is one that Bulkhead's own gate passes, and mounts the secrets where the server reads them.
+func TestSecretManagerManifest(t *testing.T) {
+	if out, err := run(t, root, "go", "run", "./servers/kubernetes", "check", "docs/secrets/kubernetes.yaml"); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	var class struct {
+		Kind     string
+		Metadata struct{ Name string }
+		Spec     struct {
+			Parameters struct{ Secrets string }
+		}
+	}
+	var deployment struct {
+		Spec struct {
+			Template struct {
+				Spec struct {
+					Containers []struct {
+						Args         []string
+						VolumeMounts []struct{ Name, MountPath string } `yaml:"volumeMounts"`
+					}
+					Volumes []struct {
+						Name string
+						CSI  struct {
+							VolumeAttributes map[string]string `yaml:"volumeAttributes"`
+						}
+					}
+				}
+			}
+		}
+	}
+	decoder := yaml.NewDecoder(strings.NewReader(read(t, "docs/secrets/kubernetes.yaml")))
+	for {
+		var node yaml.Node
+		if err := decoder.Decode(&node); err == io.EOF { //nolint:errorlint // the decoder's own
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		var kind struct{ Kind string }
+		if err := node.Decode(&kind); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		switch kind.Kind {
+		case "SecretProviderClass":
+			err = node.Decode(&class)
+		case "Deployment":
+			err = node.Decode(&deployment)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var files []struct {
+		ResourceName string `yaml:"resourceName"`
+		Path         string `yaml:"path"`
+	}
+	if err := yaml.Unmarshal([]byte(class.Spec.Parameters.Secrets), &files); err != nil || len(files) == 0 || !strings.HasSuffix(files[0].Path, ".sha256") {
+		t.Errorf("%v: %+v", err, files)
+	}
+	pod := deployment.Spec.Template.Spec
+	if len(pod.Containers) != 1 || len(pod.Volumes) != 1 || pod.Volumes[0].CSI.VolumeAttributes["secretProviderClass"] != class.Metadata.Name ||
+		!strings.Contains(strings.Join(pod.Containers[0].Args, " "), "--tokens="+pod.Containers[0].VolumeMounts[0].MountPath) {
+		t.Errorf("%+v", pod)
+	}
+}
