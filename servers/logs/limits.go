@@ -39,11 +39,13 @@ const (
 	disorder  = 5 * time.Second // by which lines may be out of order
 )
 
-// What one call takes and answers. The gateway gives most agents 64 KiB for a result.
+// What one call takes and answers. The gateway gives most agents 64 KiB for a result, and every call half a minute, so the
+// first three together are less.
 const (
+	waitTime       = 5 * time.Second  // for its turn
+	scanTime       = 20 * time.Second // in which a call reads; then it says how far it came
+	graceTime      = 4 * time.Second  // beyond that, for what is being read
 	maxCalls       = 2                // calls that read at once
-	callTimeout    = time.Minute      // of a call
-	scanTime       = 25 * time.Second // in which a call reads; then it says how far it came
 	maxAnswer      = 44 << 10         // bytes of an answer's lines
 	maxShown       = 4 << 10          // bytes of one line in an answer
 	lineOverhead   = 64               // bytes of a line's JSON beside its text
@@ -61,9 +63,8 @@ const (
 
 // What is asked of an API server and taken from its answers.
 const (
-	apiTimeout    = 15 * time.Second // of one request but those for logs
+	apiTimeout    = 10 * time.Second // of one request but those for logs, and of a list of pods
 	reviewTimeout = time.Minute      // of all questions at start
-	podReadTime   = 20 * time.Second // of one log; what came until then is used
 	maxReason     = 64               // bytes of the kubelet's word for a state
 	maxPodPage    = 8 << 20          // bytes of a page of pods
 	podPage       = 100              // pods of a page

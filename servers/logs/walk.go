@@ -107,6 +107,8 @@ func (w *walk) part(ctx context.Context, s stream, p part, mark string, v visito
 	if w.late = !w.now().Before(w.deadline); w.late {
 		return &mark, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, w.deadline.Sub(w.now())+graceTime)
+	defer cancel()
 	open, err := p.open(ctx, span{w.query.since, w.query.until, w.query.tail, mark})
 	if err != nil {
 		return nil, err
