@@ -28,6 +28,8 @@ const (
 	maxTrace  = 64 << 10        // bytes of a stack trace before it may be broken in two
 	traceEdge = 256 << 10       // and it is, at the next multiple of this offset
 	maxApart  = 8 << 10         // bytes of other streams between the lines of a trace, or the pieces of a message
+	maxLines  = 16 << 10        // lines of a block, and as many of its window; a line takes many times its bytes
+	maxBehind = 4 << 10         // lines behind a block
 	minAhead  = 16 << 10        // bytes read after a block, for what began in it
 	maxAhead  = 768 << 10       // at most: a trace of maxTrace, up to an edge, whose last line has maxLine
 	minBlock  = 64 << 10        // bytes of the first block that a call reads; the next is twice as long
@@ -50,6 +52,7 @@ const (
 	maxShown       = 4 << 10          // bytes of one line in an answer
 	lineOverhead   = 64               // bytes of a line's JSON beside its text
 	maxGroups      = 10_000           // groups that are told apart; what comes later is counted together
+	maxTraces      = 1000             // groups of traces that are told apart
 	maxKey         = 256              // bytes of a group's key
 	maxFrames      = 12               // frames of a trace in an answer
 	groupFrames    = 4                // frames by which traces are told apart
@@ -72,6 +75,7 @@ const (
 	maxReview     = 64 << 10         // bytes of the answer to an access review
 	maxStatus     = 16 << 10         // bytes of an error's body
 	maxPodLog     = 4 << 20          // bytes of a container's log in memory
+	maxPodLines   = 1 << 17          // lines of it
 	maxPodRead    = 32 << 20         // bytes of a container's log that one call reads
 	podTailLines  = 5_000            // lines that the end of a log is asked for at first
 	maxTailLines  = 1 << 20          // and at most
