@@ -233,6 +233,7 @@ func (l *loader) declare(m *module, b *hclsyntax.Block, override bool) {
 	}
 	switch made.mode {
 	case Settings:
+		nameAliases(b.Body)
 		m.settings = append(m.settings, made)
 	case Provider:
 		made.kind = made.name
@@ -253,6 +254,26 @@ func (l *loader) declare(m *module, b *hclsyntax.Block, override bool) {
 		default:
 			into[key] = made
 			m.types[made.kind] = made.mode == Managed || m.types[made.kind]
+		}
+	}
+}
+
+// nameAliases makes a text of configuration_aliases, which are names of providers and refer to nothing.
+func nameAliases(settings *hclsyntax.Body) {
+	for _, b := range settings.Blocks {
+		if b.Type != "required_providers" {
+			continue
+		}
+		for _, attribute := range b.Body.Attributes {
+			object, ok := attribute.Expr.(*hclsyntax.ObjectConsExpr)
+			if !ok {
+				continue
+			}
+			for i, item := range object.Items {
+				if hcl.ExprAsKeyword(item.KeyExpr) == "configuration_aliases" {
+					object.Items[i].ValueExpr = &hclsyntax.LiteralValueExpr{Val: cty.StringVal("…"), SrcRange: item.ValueExpr.Range()}
+				}
+			}
 		}
 	}
 }

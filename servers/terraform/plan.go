@@ -154,16 +154,14 @@ func (p *plan) secrets() []string {
 	seen := map[string]bool{}
 	var visit func(value, mark any)
 	visit = func(value, mark any) {
-		if all, ok := mark.(bool); ok && !all {
-			return
-		}
+		secret, _ := mark.(bool)
 		switch value := value.(type) {
 		case string:
-			if len(value) >= minHidden {
+			if secret && len(value) >= minHidden {
 				seen[value] = true
 			}
 		case json.Number:
-			if len(value) >= minHidden {
+			if secret && len(value) >= minHidden {
 				seen[value.String()] = true
 			}
 		case map[string]any:
@@ -440,6 +438,9 @@ func (r *planResource) attribute(name string) (cty.Value, finding.Location) {
 }
 
 func (r *planResource) value(name string) cty.Value {
+	if name == "provisioner" {
+		return r.provisioners()
+	}
 	value, there := r.after[name]
 	mark := below(r.unknown, name)
 	if all, _ := mark.(bool); !there && !all {
@@ -449,13 +450,51 @@ func (r *planResource) value(name string) cty.Value {
 	if r.config != nil {
 		expression = r.config.Expressions[name]
 	}
-	origins := r.world.origins(r, expression)
-	v := toValue(value, mark, below(r.sensitive, name), func() cty.Value {
-		unknown := cty.DynamicVal.Mark(origin{name: r.Address + "." + name})
-		if len(origins) > 0 {
-			unknown = cty.DynamicVal
+	return r.part(value, mark, below(r.sensitive, name), expression, r.Address+"."+name)
+}
+
+// provisioners are what the configuration in the plan has of them, as blocks: they are no attributes of the resource.
+func (r *planResource) provisioners() cty.Value {
+	if r.config == nil || len(r.config.Provisioners) == 0 {
+		return cty.NilVal
+	}
+	var blocks []cty.Value
+	for _, p := range r.config.Provisioners {
+		if p == nil {
+			continue
 		}
-		return unknown
+		values := map[string]cty.Value{}
+		for name, e := range p.Expressions {
+			values[name] = expressionValue(e, 0)
+		}
+		values["type"] = cty.StringVal(p.Type)
+		blocks = append(blocks, cty.ObjectVal(values))
+	}
+	return cty.TupleVal(blocks)
+}
+
+// part makes a value of a part of the resource, marked with what the expression behind it refers to.
+func (r *planResource) part(value, unknownMark, sensitiveMark any, e *tfjson.Expression, name string) cty.Value {
+	if list, ok := value.([]any); ok && e != nil && e.ExpressionData != nil && len(e.NestedBlocks) > 0 {
+		// Blocks: each attribute has an expression of its own. What a dynamic block makes has that of the first.
+		blocks := make([]cty.Value, len(list))
+		for i, element := range list {
+			values := map[string]cty.Value{}
+			object, _ := element.(map[string]any)
+			for _, key := range keysOf(object, at(unknownMark, i)) {
+				values[key] = r.part(object[key], below(at(unknownMark, i), key), below(at(sensitiveMark, i), key),
+					e.NestedBlocks[min(i, len(e.NestedBlocks)-1)][key], fmt.Sprintf("%s[%d].%s", name, i, key))
+			}
+			blocks[i] = cty.ObjectVal(values)
+		}
+		return cty.TupleVal(blocks)
+	}
+	origins := r.world.origins(r, e)
+	v := toValue(value, unknownMark, sensitiveMark, func() cty.Value {
+		if len(origins) > 0 {
+			return cty.DynamicVal
+		}
+		return cty.DynamicVal.Mark(origin{name: name})
 	}, 0)
 	marks := cty.ValueMarks{}
 	for _, o := range origins {
@@ -463,6 +502,20 @@ func (r *planResource) value(name string) cty.Value {
 		marks[o] = struct{}{}
 	}
 	return v.WithMarks(marks)
+}
+
+// keysOf are the keys of an object, and those that are only marked as unknown.
+func keysOf(object map[string]any, unknownMark any) []string {
+	seen := map[string]bool{}
+	for key := range object {
+		seen[key] = true
+	}
+	if marks, ok := unknownMark.(map[string]any); ok {
+		for key := range marks {
+			seen[key] = true
+		}
+	}
+	return sortedKeys(seen)
 }
 
 func (*planResource) nested(string) ([]nested, string) { return nil, "" }

@@ -266,10 +266,11 @@ func (p *Policies) explain(err error) string {
 	if !ok {
 		return err.Error()
 	}
+	message := strings.Join(strings.Fields(e.Message), " ")
 	if e.Location == nil || e.Location.File == "" {
-		return e.Message
+		return message
 	}
-	return fmt.Sprintf("%s:%d: %s", path.Join(p.dir, e.Location.File), e.Location.Row, e.Message)
+	return fmt.Sprintf("%s:%d: %s", path.Join(p.dir, e.Location.File), e.Location.Row, message)
 }
 
 // elements yields the elements of a set or an array, which are what a rule has to say; anything else is silent.
