@@ -70,12 +70,11 @@ main.login(...)
 func TestCanaries(t *testing.T) {
 	b := theBundle
 	client := b.as(t, "canary")
-	marked := map[canary.Place]bool{}
 	for _, tc := range []struct {
-		place canary.Place // what the answer would show; empty: of something else
+		place canary.Place // whose secrets the answer would show
 		tool  string
 		args  map[string]any
-		shows bool // that the secrets were there, as marks
+		shows bool // that they were there, as marks
 	}{
 		{canary.Logs, "logs_list_sources", map[string]any{"source": "local"}, false},
 		{canary.Logs, "logs_fetch_logs", map[string]any{"source": "local", "container": canaryLog}, true},
@@ -94,34 +93,27 @@ func TestCanaries(t *testing.T) {
 		{canary.Environment, "registry_lint_image", map[string]any{"reference": canary.Repository + ":1.0"}, false},
 		{canary.Environment, "registry_find_base_image", map[string]any{"reference": canary.Repository + ":1.0"}, false},
 		{canary.Environment, "registry_list_tags", map[string]any{"repository": canary.Repository}, false},
-		{canary.UpstreamError, "dockerhub_get_repository", map[string]any{"repository": hub.LeakyError}, false},
-		{canary.UpstreamError, "dockerhub_list_tags", map[string]any{"repository": hub.LeakyError}, false},
+		{canary.UpstreamError, "dockerhub_get_repository", map[string]any{"repository": hub.LeakyError}, true},
+		{canary.UpstreamError, "dockerhub_list_tags", map[string]any{"repository": hub.LeakyError}, true},
 		{canary.UpstreamError, "registry_inspect_image", map[string]any{"reference": canary.Host + "/acme/broken:1"}, false},
 		{canary.UpstreamError, "registry_check_updates", map[string]any{"references": []string{canary.Host + "/acme/broken:1"}}, false},
 		{canary.Argument, "logs_fetch_logs", map[string]any{"source": "local", "contains": canary.Text(canary.Argument)}, false},
-		{canary.Argument, "logs_fetch_logs", map[string]any{"source": "local", "container": canary.Token(canary.Argument)}, false},
+		{canary.Argument, "logs_fetch_logs", map[string]any{"source": "local", "container": canary.Token(canary.Argument)}, true},
 		{canary.Argument, "kubernetes_check_pod_security", map[string]any{"text": "password: " + canary.Password(canary.Argument) + ": [\n"}, false},
-		{canary.Argument, "dockerhub_get_repository", map[string]any{"repository": "acme/" + strings.ToLower(canary.Key(canary.Argument))}, false},
 	} {
 		result, err := client.CallTool(t.Context(), tc.tool, tc.args, nil)
 		if err != nil {
 			t.Errorf("%s %v: %v", tc.tool, tc.args, err)
 			continue
 		}
-		said := fmt.Sprintf("%s %+v", result.Structured, result)
+		said := string(result.Structured) + result.Text
 		for _, secret := range secrets() {
 			if strings.Contains(said, secret) {
-				t.Errorf("%s %v shows a secret: %s", tc.tool, tc.args, said)
+				t.Errorf("%s shows a secret of the %s: %s", tc.tool, tc.place, said)
 			}
 		}
 		if tc.shows && !strings.Contains(said, "[redacted:") {
 			t.Errorf("%s %v shows no mark: did it read what it should have? %s", tc.tool, tc.args, said)
-		}
-		marked[tc.place] = marked[tc.place] || strings.Contains(said, "[redacted:")
-	}
-	for _, place := range []canary.Place{canary.Logs, canary.Description, canary.Environment} {
-		if !marked[place] {
-			t.Errorf("nothing was redacted of %s", place)
 		}
 	}
 }

@@ -138,7 +138,7 @@ func (v *manifestValidator) shape(o object, tell func(fault)) *shape {
 			fix:     "write a version that it has"})
 	default:
 		tell(fault{rule: ruleNoSchema, verdict: finding.Unknown, path: fieldPath{"apiVersion"}, message: "not validated",
-			reason: fmt.Sprintf("%s is no kind of Kubernetes itself, and its CustomResourceDefinition is not given", shorten(k.String())),
+			reason: fmt.Sprintf("%s in %s is no kind of Kubernetes itself, and its CustomResourceDefinition is not given", shorten(k.kind), stated(k.apiVersion)),
 			fix:    "give the CustomResourceDefinition in the same input, or mount it with --schemas"})
 	}
 	return s
@@ -153,7 +153,7 @@ func (v *manifestValidator) customShape(k gvk, c customKind, tell func(fault)) *
 	case c.shape == nil:
 		tell(fault{rule: ruleNoSchema, verdict: finding.Unknown, path: at, message: "not validated", reason: "its CustomResourceDefinition is given, but " + c.reason})
 	case c.deprecated:
-		tell(fault{rule: ruleDeprecatedAPI, verdict: finding.Unknown, path: at, message: shorten(k.String()) + " is deprecated",
+		tell(fault{rule: ruleDeprecatedAPI, verdict: finding.Unknown, path: at, message: k.String() + " is deprecated",
 			reason: "the API server still takes it, with a warning", fix: "write a version that its CustomResourceDefinition does not call deprecated"})
 	}
 	return c.shape
@@ -217,7 +217,7 @@ func (v *manifestValidator) tellMissing(k gvk, tell func(fault)) {
 		}
 		f.message = fmt.Sprintf("%s does not have %s, %s", v.at, k, when(all))
 	default:
-		f.message = fmt.Sprintf("Kubernetes has no %s", shorten(k.String()))
+		f.message = fmt.Sprintf("Kubernetes has no %s in %s", shorten(k.kind), stated(k.apiVersion))
 	}
 	if r := v.replacement(k); r != (gvk{}) {
 		f.fix = fmt.Sprintf("write %s (kubectl convert changes the fields that differ)", r)
@@ -384,6 +384,7 @@ func mergedKeys(n *yaml.Node, depth int) []string {
 			}
 			keys = append(keys, keyIdentity(resolve(n.Content[i])))
 		}
+	default: // nothing to merge
 	}
 	return keys
 }

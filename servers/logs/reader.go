@@ -201,17 +201,17 @@ func (r *reader) entriesOf(records []record) ([]entry, map[string]newest) {
 			joiners[rec.stream] = j
 		}
 		at, timed := r.clock.read(rec.text)
+		grade := detectLevel(rec.text)
 		before, begun := last[rec.stream]
 		i := before.entry
 		last[rec.stream] = newest{i, rec.start, rec.end}
-		hasTime := func() bool { return timed }
 		if r.join {
 			far := begun && rec.start-before.end > maxApart
 			long := begun && rec.start-out[i].start > maxTrace && rec.start/traceEdge != before.start/traceEdge
 			if far {
 				*j = joiner{}
 			}
-			if j.continues(rec.text, hasTime) && begun && !far && !long {
+			if j.continues(rec.text, grade, timed) && begun && !far && !long {
 				if parts[i] == nil {
 					parts[i], sizes[i] = []string{out[i].text}, len(out[i].text)
 				}
@@ -224,7 +224,7 @@ func (r *reader) entriesOf(records []record) ([]entry, map[string]newest) {
 				continue
 			}
 		}
-		e := entry{start: rec.start, time: rec.time, stream: rec.stream, text: rec.text, level: detectLevel(rec.text), cut: rec.cut, language: j.language}
+		e := entry{start: rec.start, time: rec.time, stream: rec.stream, text: rec.text, level: grade, cut: rec.cut, language: j.language}
 		if e.time.IsZero() && timed {
 			e.time = at.time
 		}

@@ -127,7 +127,7 @@ func (s *server) named(name string) (namedSource, error) {
 func chosen(all []stream, container string) []stream {
 	var out []stream
 	for _, one := range all {
-		if (!one.prior || strings.HasSuffix(container, previousRun)) && strings.Contains("/"+one.name+"/", "/"+strings.Trim(container, "/")+"/") ||
+		if (!one.prior || strings.HasSuffix("/"+container, previousRun)) && strings.Contains("/"+one.name+"/", "/"+strings.Trim(container, "/")+"/") ||
 			container == "" && !one.prior {
 			out = append(out, one)
 		}

@@ -120,7 +120,7 @@ type fetchLogsOut struct {
 }
 
 func (s *server) fetchLogs(ctx context.Context, in fetchLogsIn) (fetchLogsOut, error) {
-	listing := sum("fetch", in.Source, in.Container, in.Since, in.Until, in.Level, in.Contains, in.Matches, in.Take, strconv.Itoa(in.Context))
+	listing := in.listing("fetch", in.Source, in.Take, strconv.Itoa(in.Context))
 	var kept *fetch
 	w, next, err := s.walk(ctx, in.Source, in.filters, in.Take == "tail", in.Cursor, listing, func(q query) visitor {
 		kept = &fetch{query: q, limit: in.Limit, around: in.Context}
@@ -187,7 +187,7 @@ func (s *server) countBy(ctx context.Context, in countByIn) (countByOut, error) 
 	if err != nil {
 		return countByOut{}, fmt.Errorf("a bucket that the schema accepted: %w", err)
 	}
-	listing := sum("count", in.Source, in.Container, in.Since, in.Until, in.Level, in.Contains, in.Matches, in.By, in.Bucket)
+	listing := in.listing("count", in.Source, in.By, in.Bucket)
 	var counted *count
 	w, next, err := s.walk(ctx, in.Source, in.filters, false, in.Cursor, listing, func(q query) visitor {
 		counted = &count{query: q, source: in.Source, by: in.By, bucket: max(bucket, time.Second), groups: map[string]*group{}}
@@ -221,7 +221,7 @@ type traceErrorsOut struct {
 }
 
 func (s *server) traceErrors(ctx context.Context, in traceErrorsIn) (traceErrorsOut, error) {
-	listing := sum("traces", in.Source, in.Container, in.Since, in.Until, in.Level, in.Contains, in.Matches)
+	listing := in.listing("traces", in.Source)
 	var found *traces
 	w, next, err := s.walk(ctx, in.Source, in.filters, false, in.Cursor, listing, func(q query) visitor {
 		found = &traces{query: q, before: in.Before, groups: map[string]*traceGroup{}}

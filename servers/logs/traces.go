@@ -100,7 +100,7 @@ func (t *traces) top(limit int) (groups []traceGroup, truncated bool) {
 		}
 		for _, text := range texts {
 			*text = marks.Text(*text)
-			room -= len(*text) + lineOverhead
+			room -= encoded(*text) + lineOverhead
 		}
 		g.First, g.Last = shownTime(g.group.first), shownTime(g.group.last)
 		if i == limit || i > 0 && room < 0 {
