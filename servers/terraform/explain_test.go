@@ -57,7 +57,7 @@ func TestExplainCheck(t *testing.T) {
 
 // TestReferences holds the references to the forms that people know, so that a slip of the pen shows.
 func TestReferences(t *testing.T) {
-	form := regexp.MustCompile(`^(CKV_(AWS|GCP|AZURE|TF)_\d+|CKV2_AWS_\d+|(AWS|GCP|AZU|GIT)-\d{4}|CIS (AWS 3\.0\.0|Google Cloud) \d+(\.\d+)+|[A-Za-z0-9]+\.\d+( and [A-Za-z0-9]+\.\d+)? of AWS Security Hub|https://[a-z.]+/\S+)$`)
+	form := regexp.MustCompile(`^(CKV_(AWS|GCP|AZURE|TF)_\d+|CKV2_AWS_\d+|(AWS|GCP|AZU|GIT)-\d{4}|CIS (AWS 3\.0\.0|Google Cloud 2\.0\.0) \d+(\.\d+)+|[A-Za-z0-9]+\.\d+( and [A-Za-z0-9]+\.\d+)? of AWS Security Hub|https://[a-z.]+/\S+)$`)
 	id := regexp.MustCompile(`^(aws|google|azure|terraform)/[a-z0-9]+(-[a-z0-9]+)*$`)
 	for _, r := range rules() {
 		if !id.MatchString(r.ID) {

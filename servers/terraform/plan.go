@@ -454,6 +454,14 @@ func (r *planResource) value(name string) cty.Value {
 	return r.part(value, mark, below(r.sensitive, name), expression, r.Address+"."+name)
 }
 
+// leftOpen says whether an attribute is unknown just because the configuration does not set it, and the provider
+// fills it in. It is then as one that is not set. (Blocks are not asked for here: a dynamic block that makes them is
+// not in the plan's configuration either.)
+func (r *planResource) leftOpen(name string) bool {
+	all, _ := below(r.unknown, name).(bool)
+	return all && r.config != nil && r.config.Expressions[name] == nil
+}
+
 // provisioners are what the configuration in the plan has of them, as blocks: they are no attributes of the resource.
 func (r *planResource) provisioners() cty.Value {
 	if r.config == nil || len(r.config.Provisioners) == 0 {
