@@ -181,7 +181,7 @@ func planForm(t *testing.T, text string) ([]byte, bool) {
 	}
 	var changes []object
 	var configs []configResource
-	for _, r := range newWorld(newCheck(l, ".", nil), m).all {
+	for _, r := range newWorld(newCheck(l, "."), m).all {
 		if r.Mode != Managed && r.Mode != Data {
 			continue
 		}

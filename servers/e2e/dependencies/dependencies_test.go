@@ -45,6 +45,7 @@ var linked = map[string]string{
 	"github.com/sigstore/protobuf-specs":            "registry: the form of signature bundles",
 	"github.com/sigstore/sigstore":                  "registry: public keys",
 	"github.com/sigstore/sigstore-go":               "registry: verification of signatures",
+	"github.com/tmccombs/hcl2json":                  "terraform: the form of a configuration that conftest hands to policies",
 	"github.com/zclconf/go-cty":                     "terraform: its values and functions",
 	"github.com/zclconf/go-cty-yaml":                "terraform: yamldecode and yamlencode",
 	"go.yaml.in/yaml/v3":                            "strictyaml: configuration, with lines in its errors",
