@@ -223,6 +223,35 @@ module "far" {
 	}
 }
 
+// TestUncertainRelation takes what may not be there for what may not be there.
+func TestUncertainRelation(t *testing.T) {
+	texts := map[string]string{"main.tf": `
+variable "create" {
+  type = bool
+}
+resource "aws_s3_bucket" "sure" {}
+resource "aws_s3_bucket" "unsure" {
+  count = var.create ? 1 : 0
+}
+resource "block" "sure" {
+  count  = var.create ? 1 : 0
+  bucket = aws_s3_bucket.sure.id
+}
+resource "block" "unsure" {
+  count  = var.create ? 1 : 0
+  bucket = aws_s3_bucket.unsure[0].id
+}
+`}
+	by, _ := evaluatedTexts(t, texts, nil)
+	related := by["aws_s3_bucket.sure"].Referrers("block", "bucket")
+	if len(related.All) != 0 || !strings.Contains(related.Unknown, "var.create") {
+		t.Errorf("the bucket that is there: %+v", related)
+	}
+	if r := by["aws_s3_bucket.unsure[*]"]; r == nil || !strings.Contains(r.Uncertain, "var.create") {
+		t.Errorf("%+v", r)
+	}
+}
+
 // TestJSONSyntax evaluates the same configuration in both syntaxes.
 func TestJSONSyntax(t *testing.T) {
 	native := map[string]string{"main.tf": `

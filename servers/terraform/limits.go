@@ -63,8 +63,11 @@ const (
 
 // What rules look at.
 const (
-	maxPolicyDepth = 8 // policies that are put together from policies
-	minSecret      = 8 // bytes of a text that may be a secret
+	maxPolicyDocuments = 200 // data sources that one policy is put together from
+	maxPlaces          = 50  // further places in one resource that one rule names
+	maxRelated         = 100 // resources of one type that refer to one resource
+	maxOthers          = 100 // resources that settle something for the whole account, of one type
+	minSecret          = 8   // bytes of a text that may be a secret
 )
 
 // What policies of the operator judge.

@@ -47,8 +47,11 @@ func (w *relations) referrers(r *Resource, resourceType, attribute string) Relat
 		index = w.index(resourceType, attribute)
 		w.indexes[key] = index
 	}
-	found := slices.Clone(index.byOrigin[r])
+	found := slices.Clone(index.byOrigin[r][:min(len(index.byOrigin[r]), maxRelated)])
 	out := Related{Unknown: index.unknown}
+	if len(index.byOrigin[r]) > maxRelated {
+		out.Unknown = fmt.Sprintf("more than %d of type %s refer to it", maxRelated, resourceType)
+	}
 	for _, name := range slices.Compact([]string{attribute, "bucket", "name", "id", "arn"}) {
 		v := r.Attr(name)
 		if v.Unknown() && !v.fromResources() && index.named && out.Unknown == "" {
@@ -57,6 +60,10 @@ func (w *relations) referrers(r *Resource, resourceType, attribute string) Relat
 		}
 		if text, ok := v.Text(); ok && text != "" {
 			for _, other := range index.byText[text] {
+				if len(found) >= maxRelated {
+					out.Unknown = fmt.Sprintf("more than %d of type %s refer to it", maxRelated, resourceType)
+					break
+				}
 				if !slices.Contains(found, other) {
 					found = append(found, other)
 				}

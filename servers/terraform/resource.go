@@ -429,7 +429,7 @@ func (v Value) JSON() (value Value, ok bool) {
 		return in, true
 	}
 	text, ok := v.Text()
-	if !ok {
+	if !ok || deeperThan([]byte(text), maxPlanNesting) > 0 {
 		return Value{}, false
 	}
 	t, err := ctyjson.ImpliedType([]byte(text))

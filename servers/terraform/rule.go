@@ -42,23 +42,19 @@ func (v Value) undecided() Result {
 	return Result{Verdict: finding.Unknown, Message: v.path + " is not known", Reason: v.Reason(), At: v.Location()}
 }
 
-// every joins the outcomes of several places, all of which must be as demanded: the worst of them, with every
-// place that has it.
+// every joins the outcomes of several places, all of which must be as demanded: the worst of them, with the places
+// that have it.
 func every(results ...Result) Result {
 	worst := pass()
 	for _, r := range results {
 		switch {
 		case r.Verdict == finding.Pass:
 		case r.Verdict == worst.Verdict:
-			all := []Result{worst}
-			for _, other := range slices.Concat(worst.more, []Result{r}, r.more) {
-				if !slices.ContainsFunc(all, other.same) {
-					all = append(all, other)
+			for _, other := range append([]Result{r}, r.more...) {
+				if len(worst.more) < maxPlaces && !worst.same(other) && !slices.ContainsFunc(worst.more, other.same) {
+					other.more = nil
+					worst.more = append(slices.Clip(worst.more), other)
 				}
-			}
-			worst.more = all[1:]
-			for i := range worst.more {
-				worst.more[i].more = nil
 			}
 		case worst.Verdict.Worse(r.Verdict) != worst.Verdict:
 			worst = r

@@ -398,7 +398,7 @@ func inOther(resourceType string, want demand) demand {
 	return func(r *Resource) Result {
 		related := r.Others(Managed, resourceType)
 		results := []Result{r.Value().fails("there is no %s", resourceType)}
-		for _, other := range related.All {
+		for _, other := range related.All[:min(len(related.All), maxOthers)] {
 			results = append(results, want(other))
 		}
 		return best(results...)

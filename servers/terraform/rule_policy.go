@@ -1,6 +1,7 @@
 package main
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
@@ -42,10 +43,11 @@ const policyDocument = "aws_iam_policy_document"
 
 // statements are those of the policy that an attribute holds; hidden says why there may be others.
 func statements(v Value) (all []statement, hidden []Result) {
-	return statementsWithin(v, maxPolicyDepth)
+	return statementsWithin(v, map[*Resource]bool{})
 }
 
-func statementsWithin(v Value, depth int) ([]statement, []Result) {
+// statementsWithin does not look twice into a data source that policies are put together from: it would say the same.
+func statementsWithin(v Value, seen map[*Resource]bool) ([]statement, []Result) {
 	if v.Null() {
 		return nil, nil
 	}
@@ -54,7 +56,7 @@ func statementsWithin(v Value, depth int) ([]statement, []Result) {
 	case !ok:
 		return nil, nil // no JSON: the provider refuses it
 	case document.Unknown():
-		return documentStatements(v, depth)
+		return documentStatements(v, seen)
 	}
 	list := document.Key("Statement")
 	if list.Unknown() {
@@ -123,13 +125,17 @@ func jsonConditions(v Value) conditions {
 }
 
 // documentStatements are those of the data source that a policy comes from.
-func documentStatements(v Value, depth int) ([]statement, []Result) {
+func documentStatements(v Value, seen map[*Resource]bool) ([]statement, []Result) {
 	sources := v.Resources()
 	single := len(sources) == 1 && len(v.origins) == 1 && sources[0].Mode == Data && sources[0].Type == policyDocument
-	if !single || depth == 0 {
+	if !single || len(seen) >= maxPolicyDocuments {
 		return nil, []Result{v.undecided()}
 	}
 	document := sources[0]
+	if seen[document] {
+		return nil, nil
+	}
+	seen[document] = true
 	var all []statement
 	var hidden []Result
 	blocks := document.Blocks("statement")
@@ -141,7 +147,7 @@ func documentStatements(v Value, depth int) ([]statement, []Result) {
 	}
 	for _, path := range []string{"source_policy_documents", "override_policy_documents", "source_json", "override_json"} {
 		for _, part := range elements(document.Attr(path)) {
-			more, why := statementsWithin(part, depth-1)
+			more, why := statementsWithin(part, seen)
 			all, hidden = append(all, more...), append(hidden, why...)
 		}
 	}
@@ -202,13 +208,13 @@ func (s statement) unconditional() Result {
 	}
 }
 
-// bounds says whether a condition is one that not everybody fulfils. To use TLS, and to have an address, is not.
+// bounds says whether a condition is one that not everybody fulfils. Everybody may use TLS, log in with a second
+// factor, have an address or wait for a time; and a condition that excludes somebody still admits the others.
 func (c condition) bounds() bool {
-	if isAmong(c.key, []string{"aws:SecureTransport", "s3:TlsVersion"}) {
-		return false
-	}
-	everywhere := anyOfValues(c.values, isWorld)
-	return !strings.EqualFold(c.key, "aws:SourceIp") || everywhere.Verdict != finding.Fail
+	operator := strings.ToLower(c.operator)
+	everybody := []string{"aws:SecureTransport", "s3:TlsVersion", "aws:CurrentTime", "aws:EpochTime", "aws:MultiFactorAuthPresent", "aws:MultiFactorAuthAge", "aws:RequestedRegion", "aws:UserAgent"}
+	return !isAmong(c.key, everybody) && !strings.Contains(operator, "not") && !strings.HasPrefix(operator, "null") &&
+		anyOfValues(c.values, func(v string) bool { return isEverything(v) || isWorld(v) }).Verdict != finding.Fail
 }
 
 // forAnybody fails where a statement is about everybody: principal *, or any account.
@@ -234,11 +240,19 @@ func star(v Value) Result {
 		return pass()
 	case v.Unknown():
 		return v.undecided()
-	case ok && text == "*":
+	case ok && isEverything(text):
 		return v.fails("%s is %s", v.path, v.Show())
 	default:
 		return pass()
 	}
+}
+
+// everyARN is an ARN whose service, region, account and resource are all *.
+var everyARN = regexp.MustCompile(`^arn:[a-z*-]*(?::\*+)+$`)
+
+// isEverything says whether a pattern fits all resources or principals.
+func isEverything(pattern string) bool {
+	return pattern != "" && strings.Trim(pattern, "*") == "" || everyARN.MatchString(pattern)
 }
 
 // everything fails where one of some texts is *.
@@ -255,8 +269,12 @@ func (s statement) actsAs(bad func(action string) bool) Result { return anyOfVal
 
 // wholeService says whether an action is every action: of all services, or of one.
 func wholeService(action string) bool {
-	return action == "*" || strings.HasSuffix(action, ":*")
+	_, name, _ := strings.Cut(action, ":")
+	return isEveryAction(action) || name != "" && strings.Trim(name, "*") == ""
 }
+
+// isEveryAction says whether an action is all actions of all services.
+func isEveryAction(action string) bool { return action != "" && strings.Trim(action, "*:") == "" }
 
 // policyAt demands something of every statement of the policies that attributes hold. bad fails for a statement
 // that is not as demanded. A step of a path that is a block stands for every such block.
@@ -302,13 +320,13 @@ func openToAnybody(s statement) Result {
 
 // administers fails for a statement that allows every action on every resource.
 func administers(s statement) Result {
-	actions := s.actsAs(func(action string) bool { return action == "*" || action == "*:*" })
+	actions := s.actsAs(isEveryAction)
 	return both(actions, everything(s.resources), s.allows()).because("a statement allows every action on every resource")
 }
 
 // allowsWholeService fails for a statement that allows all actions of a service on every resource.
 func allowsWholeService(s statement) Result {
-	actions := s.actsAs(func(action string) bool { return wholeService(action) && action != "*" && action != "*:*" })
+	actions := s.actsAs(func(action string) bool { return wholeService(action) && !isEveryAction(action) })
 	return both(actions, everything(s.resources), s.allows()).because("a statement allows all actions of a service on every resource")
 }
 
