@@ -12,6 +12,8 @@ import (
 // Where canaries are planted beside those of the fake upstreams.
 const (
 	canaryManifest = "canary/deployment.yaml"
+	canaryModule   = "canary/module/main.tf"
+	canaryPlan     = "canary/plan.json"
 	canaryLog      = "canary.log"
 )
 
@@ -48,6 +50,42 @@ apiVersion: v1
 kind: Pod
 password: %[2]s: [
 `, canary.Text(p), canary.Password(p), canary.Token(p), canary.Repository, canary.Key(p))
+}
+
+// moduleWithCanaries has them in a provider, a default, a resource, a comment, and in what cannot be parsed.
+func moduleWithCanaries() string {
+	p := canary.Plan
+	return fmt.Sprintf(`# %[1]s
+provider "aws" {
+  access_key = "%[4]s"
+}
+variable "password" {
+  default     = "%[2]s"
+  description = "%[1]s"
+}
+resource "aws_db_instance" "db" {
+  username            = "admin"
+  password            = "%[2]s"
+  publicly_accessible = true
+  tags                = {notes = "%[1]s"}
+}
+resource "aws_instance" "web" {
+  user_data = "export TOKEN=%[3]s"
+}
+output "broken" {
+  value = upper("%[3]s", nothing(
+`, canary.Text(p), canary.Password(p), canary.Token(p), canary.Key(p))
+}
+
+// planWithCanaries has them in values, sensitive or not, before and after.
+func planWithCanaries() string {
+	p := canary.Plan
+	return fmt.Sprintf(`{"format_version": "1.2", "terraform_version": "1.9.5", "resource_changes": [{
+  "address": "aws_db_instance.db", "mode": "managed", "type": "aws_db_instance", "name": "db", "provider_name": "registry.terraform.io/hashicorp/aws",
+  "change": {"actions": ["update"], "after_unknown": {}, "before_sensitive": {"password": true}, "after_sensitive": {"password": true},
+    "before": {"password": %[2]q, "publicly_accessible": false, "tags": {"notes": %[1]q}},
+    "after": {"password": %[3]q, "publicly_accessible": true, "tags": {"notes": %[1]q, "key": %[4]q}}}}]}`,
+		canary.Text(p), canary.Password(p), canary.Token(p), canary.Key(p))
 }
 
 // logWithCanaries has them in lines of several kinds, and in a stack trace.
@@ -87,7 +125,14 @@ func TestCanaries(t *testing.T) {
 		{canary.Manifest, "kubernetes_check_pod_security", map[string]any{"text": manifestWithCanaries()}, false},
 		{canary.Manifest, "registry_check_pinning", map[string]any{"path": canaryManifest}, false},
 		{canary.Manifest, "registry_check_updates", map[string]any{"path": canaryManifest}, false},
-		// canary.Plan: the tools of terraform belong here, with a configuration and a plan beside canaryManifest.
+		{canary.Manifest, "kubernetes_lint_manifests", map[string]any{"path": canaryManifest}, false},
+		{canary.Manifest, "kubernetes_validate_manifests", map[string]any{"path": canaryManifest}, false},
+		{canary.Manifest, "kubernetes_evaluate_policy", map[string]any{"path": canaryManifest}, false},
+		{canary.Plan, "terraform_check_config", map[string]any{"path": "canary/module"}, false},
+		{canary.Plan, "terraform_summarize_module", map[string]any{"path": "canary/module"}, false},
+		{canary.Plan, "terraform_check_plan", map[string]any{"path": canaryPlan}, false},
+		{canary.Plan, "terraform_evaluate_policy", map[string]any{"path": "canary/module"}, false},
+		{canary.Plan, "terraform_evaluate_policy", map[string]any{"text": planWithCanaries()}, false},
 		{canary.Description, "dockerhub_get_repository", map[string]any{"repository": hub.Leaky}, true},
 		{canary.Environment, "registry_inspect_image", map[string]any{"reference": canary.Repository + ":1.0"}, true},
 		{canary.Environment, "registry_lint_image", map[string]any{"reference": canary.Repository + ":1.0"}, false},
@@ -112,6 +157,7 @@ func TestCanaries(t *testing.T) {
 				t.Errorf("%s shows a secret of the %s: %s", tc.tool, tc.place, said)
 			}
 		}
+		t.Logf("%s %v: %.600s", tc.tool, tc.args, said)
 		if tc.shows && !strings.Contains(said, "[redacted:") {
 			t.Errorf("%s %v shows no mark: did it read what it should have? %s", tc.tool, tc.args, said)
 		}

@@ -137,6 +137,11 @@ func (v *manifestValidator) shape(o object, tell func(fault)) *shape {
 			message: fmt.Sprintf("the CustomResourceDefinition of %s has no version %s", k.kind, stated(k.apiVersion)),
 			fix:     "write a version that it has"})
 	default:
+		if near := v.nearestVersion(k); near != "" {
+			tell(fault{rule: ruleNoSchema, verdict: finding.Unknown, path: fieldPath{"apiVersion"}, message: fmt.Sprintf("not validated; is %s meant?", near),
+				reason: fmt.Sprintf("Kubernetes itself has %s only in other groups than %s", k.kind, stated(k.apiVersion)), fix: "write apiVersion: " + near})
+			break
+		}
 		tell(fault{rule: ruleNoSchema, verdict: finding.Unknown, path: fieldPath{"apiVersion"}, message: "not validated",
 			reason: fmt.Sprintf("%s in %s is no kind of Kubernetes itself, and its CustomResourceDefinition is not given", shorten(k.kind), stated(k.apiVersion)),
 			fix:    "give the CustomResourceDefinition in the same input, or mount it with --schemas"})
@@ -268,6 +273,15 @@ func (v *manifestValidator) nearestKind(k gvk) gvk {
 		return v.here(v.schemas.byKind[near])[0]
 	}
 	return gvk{}
+}
+
+// nearestVersion is the apiVersion that is most likely meant, of those that have the kind.
+func (v *manifestValidator) nearestVersion(k gvk) string {
+	var versions []string
+	for _, other := range v.here(v.schemas.byKind[k.kind]) {
+		versions = append(versions, other.apiVersion)
+	}
+	return nearest(k.apiVersion, versions, &v.hints)
 }
 
 // duplicate is a key that stands in one mapping again.

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -222,6 +223,39 @@ func TestLineOfAGigabyte(t *testing.T) {
 		out := fetching(t, s, args)
 		if got := texts(out); got[0] != "first" || got[len(got)-1] != "last" || len(got) > 3 || len(got) == 3 && !strings.HasSuffix(got[1], "[…more than is looked at]") {
 			t.Errorf("%v: %d messages", args, len(got))
+		}
+	}
+}
+
+// most is a visitor that notes how many entries it saw at once, and how many in all.
+type most struct{ atOnce, own int }
+
+func (m *most) enter(string)                     {}
+func (m *most) hold() visitor                    { return m }
+func (m *most) give(visitor) (int64, bool, bool) { return 0, false, false }
+func (m *most) visit(b block, _ int64) (int64, bool) {
+	m.atOnce, m.own = max(m.atOnce, len(b.all)), m.own+b.high-b.low
+	return 0, false
+}
+
+// A line takes many times its bytes, so lines without any are counted too.
+func TestManyLines(t *testing.T) {
+	for text, want := range map[string]int{
+		strings.Repeat("\n", 600_000): 600_000, strings.Repeat("a\n", 300_000): 300_000, strings.Repeat("\n", 100) + "panic: x\n" + strings.Repeat("\n", 300_000): 101,
+	} {
+		for _, tail := range []bool{false, true} {
+			c := inMemory(text)
+			p := &pass{walk: &walk{deadline: time.Now().Add(time.Hour), now: time.Now}, reader: reading(c, formatPlain), size: maxBlock}
+			seen, run := &most{}, p.forwards
+			if tail {
+				run = p.backwards
+			}
+			if _, _, err := run(t.Context(), 0, c.length, seen); err != nil {
+				t.Fatal(err)
+			}
+			if seen.atOnce > 2*maxLines+maxBehind+2 || seen.own < want {
+				t.Errorf("%.10q: %d entries at once, %d of %d in all", text, seen.atOnce, seen.own, want)
+			}
 		}
 	}
 }

@@ -101,6 +101,8 @@ func open(c sourceConfig, env mcpserver.Env) (source, string, error) {
 
 // begin waits for its turn; end must be called.
 func (s *server) begin(ctx context.Context) (end func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, waitTime)
+	defer cancel()
 	select {
 	case s.turn <- struct{}{}:
 		return func() { <-s.turn }, nil

@@ -11,7 +11,7 @@ import (
 
 // tools is the table of what a caller may ask.
 func (s *server) tools() []mcpserver.Tool {
-	table := []mcpserver.Tool{
+	return []mcpserver.Tool{
 		mcpserver.Typed(mcpserver.Definition{
 			Name: "list_sources", Title: "List the logs that can be read", OpenWorld: true,
 			Description: "List the sources that the operator has named, and of one source the logs in it: files with their rotations, containers of pods and what state they are in.",
@@ -32,10 +32,6 @@ func (s *server) tools() []mcpserver.Tool {
 			Description: "Find the stack traces of Go, Java, Python and Node in a source, grouped by error and innermost calls, with how often and when each occurred, and the messages before the first.",
 		}, s.traceErrors),
 	}
-	for i := range table {
-		table[i].Timeout = callTimeout
-	}
-	return table
 }
 
 type listSourcesIn struct {

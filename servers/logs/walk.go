@@ -107,6 +107,8 @@ func (w *walk) part(ctx context.Context, s stream, p part, mark string, v visito
 	if w.late = !w.now().Before(w.deadline); w.late {
 		return &mark, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, w.deadline.Sub(w.now())+graceTime)
+	defer cancel()
 	open, err := p.open(ctx, span{w.query.since, w.query.until, w.query.tail, mark})
 	if err != nil {
 		return nil, err
@@ -206,6 +208,7 @@ type pass struct {
 	reader *reader
 	skip   *skipper
 	size   int64 // of the next block
+	back   bool  // from the end
 }
 
 // forwards visits [begin, end), and returns where to go on if that is within it.
@@ -216,6 +219,7 @@ func (p *pass) forwards(ctx context.Context, begin, end int64, v visitor) (int64
 
 // backwards is forwards from the end.
 func (p *pass) backwards(ctx context.Context, begin, end int64, v visitor) (int64, bool, error) {
+	p.back = true
 	return p.run(ctx, end, -1, func(at int64) int64 { return max(0, at-begin) }, v)
 }
 
@@ -277,10 +281,28 @@ func (p *pass) visit(ctx context.Context, from, to int64, v visitor) (int64, boo
 		return 0, false, err
 	}
 	b, err := p.reader.entries(from, to)
+	if errors.Is(err, errMany) {
+		return p.visitHalves(ctx, from, to, v)
+	}
 	if err != nil {
 		return 0, false, err
 	}
 	p.count(from, to)
 	at, enough := v.visit(b, to)
 	return at, enough, nil
+}
+
+// visitHalves visits a block that has too many lines, one half after the other.
+func (p *pass) visitHalves(ctx context.Context, from, to int64, v visitor) (int64, bool, error) {
+	middle := from + (to-from)/2
+	halves := [][2]int64{{from, middle}, {middle, to}}
+	if p.back {
+		slices.Reverse(halves)
+	}
+	for _, half := range halves {
+		if at, enough, err := p.visit(ctx, half[0], half[1], v); err != nil || enough {
+			return at, enough, err
+		}
+	}
+	return 0, false, nil
 }

@@ -62,7 +62,7 @@ func (l *loader) checkRoot(ctx context.Context, dir string, arguments map[string
 		return err
 	}
 	l.budget.expired = ctx.Err
-	c := newCheck(l, dir, nil)
+	c := newCheck(l, dir)
 	c.arguments = c.readArguments(m, arguments)
 	world := newWorld(c, m)
 	if err := r.judge(ctx, book, world.all); err != nil {
@@ -188,7 +188,7 @@ func (c *check) readValues(name string, into map[string]cty.Value) {
 	for _, key := range sortedKeys(map[string]*hclsyntax.Attribute(attributes)) {
 		value, diags := c.budget.compile(attributes[key].Expr).syntax.Value(nil)
 		c.diagnose(diags)
-		if diags.HasErrors() || measure(value, maxValueNodes, maxValueBytes).tooLarge {
+		if diags.HasErrors() || measure(value, maxValueBytes).tooLarge {
 			value = unknown("var." + key)
 		}
 		into[key] = value

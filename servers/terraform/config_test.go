@@ -29,7 +29,7 @@ func evaluatedTexts(t testing.TB, texts map[string]string, arguments map[string]
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := newCheck(l, ".", nil)
+	c := newCheck(l, ".")
 	c.arguments = c.readArguments(m, arguments)
 	by := map[string]*Resource{}
 	for _, r := range newWorld(c, m).all {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -280,9 +281,7 @@ func nameAliases(settings *hclsyntax.Body) {
 
 // lay lays an override file's body over another.
 func lay(under, over *hclsyntax.Body) {
-	for name, attribute := range over.Attributes {
-		under.Attributes[name] = attribute
-	}
+	maps.Copy(under.Attributes, over.Attributes)
 	for _, b := range over.Blocks {
 		under.Blocks = slices.DeleteFunc(under.Blocks, func(o *hclsyntax.Block) bool { return o.Type == b.Type })
 	}
@@ -310,7 +309,7 @@ func (l *loader) declareVariable(m *module, b *block, override bool) {
 		for _, e := range diagnosed(diags) {
 			l.problems.add(e)
 		}
-		if measure(value, maxValueNodes, maxValueBytes).tooLarge {
+		if measure(value, maxValueBytes).tooLarge {
 			return cty.DynamicVal
 		}
 		return value

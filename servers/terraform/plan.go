@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"math/big"
 	"slices"
 	"strings"
@@ -367,24 +368,35 @@ func prefixed(path, name string) string {
 
 func configKey(path, address string) string { return path + "|" + address }
 
+// outsideKeys yields the offsets of an address that are not in a key: not between [ and ].
+func outsideKeys(address string) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		depth, quoted := 0, false
+		for i := 0; i < len(address); i++ {
+			switch c := address[i]; {
+			case quoted && c == '\\':
+				i++
+			case c == '"' && depth > 0:
+				quoted = !quoted
+			case quoted:
+			case c == '[':
+				depth++
+			case c == ']':
+				depth--
+			case depth == 0:
+				if !yield(i) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // modulePath takes the keys out of a module's address: module.a["x"].module.b becomes module.a.module.b.
 func modulePath(address string) string {
 	var b strings.Builder
-	depth, quoted := 0, false
-	for i := 0; i < len(address); i++ {
-		switch c := address[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"' && depth > 0:
-			quoted = !quoted
-		case quoted:
-		case c == '[':
-			depth++
-		case c == ']':
-			depth--
-		case depth == 0:
-			b.WriteByte(c)
-		}
+	for i := range outsideKeys(address) {
+		b.WriteByte(address[i])
 	}
 	return b.String()
 }
@@ -395,19 +407,8 @@ func moduleChain(address string) []string {
 		return nil
 	}
 	var chain []string
-	depth, quoted := 0, false
-	for i := 0; i < len(address); i++ {
-		switch c := address[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"' && depth > 0:
-			quoted = !quoted
-		case quoted:
-		case c == '[':
-			depth++
-		case c == ']':
-			depth--
-		case depth == 0 && i > 0 && strings.HasPrefix(address[i:], ".module."):
+	for i := range outsideKeys(address) {
+		if i > 0 && strings.HasPrefix(address[i:], ".module.") {
 			chain = append(chain, address[:i])
 		}
 	}

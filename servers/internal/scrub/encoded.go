@@ -119,8 +119,8 @@ func (m *matcher) unescaped(text string, from, to, depth int, starts string) []c
 
 // escapedByte returns the byte of ASCII that s begins with in an escaped form, and the length of that.
 func escapedByte(s string) (c byte, length int) {
-	code := func(start string, digits int) bool {
-		length = len(start) + digits
+	code := func(start string) bool {
+		length = len(start) + 2
 		if len(s) < length || !strings.HasPrefix(s, start) || !isHex(s[len(start):length]) {
 			return false
 		}
@@ -128,11 +128,11 @@ func escapedByte(s string) (c byte, length int) {
 		return c < utf8.RuneSelf
 	}
 	switch {
-	case code("%", 2), code(`\u00`, 2), code(`\U000000`, 2), code(`\x`, 2):
+	case code("%"), code(`\u00`), code(`\U000000`), code(`\x`):
 		return c, length
 	case strings.HasPrefix(s, `\/`):
 		return '/', 2
-	case code("&#x", 2) && strings.HasPrefix(s[length:], ";"):
+	case code("&#x") && strings.HasPrefix(s[length:], ";"):
 		return c, length + 1
 	}
 	for _, reference := range htmlReferences {

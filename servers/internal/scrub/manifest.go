@@ -19,15 +19,16 @@ type document struct {
 	secret bool // it says that it is a Secret
 }
 
+// memberGap holds what stands between a member's name and its value, in JSON in however many strings, and in YAML.
+var memberGap = newByteSet(`\"': ` + "\t") //nolint:gochecknoglobals // an alphabet, never changed
+
 // enterData looks whether data: begins the data of a Secret. The pairs in it are found like any others.
 func (sc *scan) enterData(a anchor, at int) (hit, bool) {
 	text, m := sc.text, &sc.manifest
 	if at < m.end {
 		return hit{}, false
 	}
-	open := at + len(a.literal)
-	for end := min(len(text), open+maxGap); open < end && strings.IndexByte(`\"':`+blank, text[open]) >= 0; open++ {
-	}
+	open := runOf(memberGap, text, at+len(a.literal), maxGap)
 	start := strings.LastIndexByte(text[max(0, at-maxGap):at], '\n') + 1 + max(0, at-maxGap)
 	switch {
 	case open == len(text):
