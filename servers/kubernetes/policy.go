@@ -6,7 +6,6 @@ import (
 	"errors"
 	"flag"
 	"path"
-	"path/filepath"
 	"strings"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
@@ -58,7 +57,7 @@ func (p policyJudge) evaluatePolicy(ctx context.Context, in evaluatePolicyIn) (r
 		e.Unreadable(unreadable(problem))
 	}
 	for _, f := range files {
-		at := stdinPath
+		at := rego.NoFile
 		if f.Path != "" {
 			at = path.Join(p.workspace.Name(), f.Path)
 		}
@@ -72,9 +71,6 @@ func (p policyJudge) evaluatePolicy(ctx context.Context, in evaluatePolicyIn) (r
 	}
 	return e.Report(), nil
 }
-
-// stdinPath is what conftest calls an input without a file.
-const stdinPath = "-"
 
 // withPolicies lets a check judge its inputs by policies, too.
 func withPolicies(c finding.Checker, o *rego.Options) finding.Checker {
@@ -94,7 +90,7 @@ func withPolicies(c finding.Checker, o *rego.Options) finding.Checker {
 
 // judgePolicies is judgeManifests for the check subcommand, which itself says what cannot be read.
 func judgePolicies(ctx context.Context, e *rego.Evaluation, in finding.Input) error {
-	at, err := filepath.Abs(in.Name)
+	at, err := rego.PathOf(in)
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"path"
-	"path/filepath"
 	"strings"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
@@ -59,7 +58,7 @@ func (p policyJudge) evaluatePolicy(ctx context.Context, in evaluatePolicyIn) (r
 		e.Unreadable(unreadable(problem))
 	}
 	for _, f := range files {
-		at := "-" // what conftest calls an input without a file
+		at := rego.NoFile
 		if f.Path != "" {
 			at = path.Join(p.workspace.Name(), f.Path)
 		}
@@ -150,7 +149,7 @@ func withPolicies(c finding.Checker, own *checker, o *rego.Options) finding.Chec
 
 // judgePolicies judges one input of the check subcommand.
 func judgePolicies(ctx context.Context, e *rego.Evaluation, in finding.Input) error {
-	at, err := filepath.Abs(in.Name)
+	at, err := rego.PathOf(in)
 	if err != nil {
 		return err
 	}

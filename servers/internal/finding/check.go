@@ -25,6 +25,9 @@ const (
 	exitBroken = 2 // an input that could not be read, or wrong usage
 )
 
+// Stdin is the name of what came on standard input.
+const Stdin = "stdin"
+
 // Input is one file, or what came on standard input.
 type Input struct {
 	Name string // as it is to be reported
@@ -231,7 +234,7 @@ func (c Checker) read(path string, stdin io.Reader) ([]Input, error) {
 		if err != nil {
 			return nil, fmt.Errorf("standard input: %w", err)
 		}
-		return []Input{{Name: "stdin", Data: data}}, nil
+		return []Input{{Name: Stdin, Data: data}}, nil
 	}
 	return c.Inputs(path)
 }

@@ -62,7 +62,7 @@ func (e *LoadError) Error() string { return strings.Join(e.Problems, "\n") }
 
 // Load reads every .rego file below the folder dir as Rego v1, and every .yaml, .yml and .json file below its
 // folder data as data, as `conftest test --policy DIR --data DIR/data` does, and compiles them. Nothing is read
-// later. What its name begins with a dot is left out.
+// later. Tests (_test.rego) are left out, and what begins with a dot.
 func Load(dir string) (*Policies, error) {
 	guardBuiltins()
 	root, err := workspace.Open(dir)
@@ -92,7 +92,10 @@ func Load(dir string) (*Policies, error) {
 	return p, p.prepare()
 }
 
-func isPolicy(name string) bool { return path.Ext(name) == ".rego" && !hidden(name) }
+// isPolicy says whether a file holds policies. Their tests, which only `conftest verify` runs, may call what no policy may.
+func isPolicy(name string) bool {
+	return strings.HasSuffix(name, ".rego") && !strings.HasSuffix(name, "_test.rego") && !hidden(name)
+}
 
 func isData(name string) bool {
 	return strings.HasPrefix(name, dataFolder+"/") && slices.Contains([]string{".yaml", ".yml", ".json"}, path.Ext(name)) && !hidden(name)

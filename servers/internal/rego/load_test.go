@@ -122,6 +122,7 @@ func TestFolder(t *testing.T) {
 		"..2024/p.rego":          "not Rego",
 		"data/..2024/a.yaml":     "not: [yaml",
 		".hidden.rego":           "not Rego",
+		"p_test.rego":            "package main\n\ntest_deny if parse_config(\"yaml\", \"\")\n",
 		"data/policy/inner.rego": "package inner\n",
 	})
 	if diff := cmp.Diff([]string{"inner", "main", "other.pkg"}, p.Namespaces()); diff != "" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
@@ -86,4 +87,12 @@ func (o *Options) Findings(ctx context.Context, inputs []finding.Input, judge fu
 		}
 	}
 	return findings, errors.Join(problems...)
+}
+
+// PathOf is the path of a check's input as policies see it: absolute, and conftest's name for standard input.
+func PathOf(in finding.Input) (string, error) {
+	if in.Name == finding.Stdin {
+		return filepath.Abs(NoFile)
+	}
+	return filepath.Abs(in.Name)
 }

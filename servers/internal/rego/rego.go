@@ -28,9 +28,12 @@ const resultVar = "result"
 // ruleBounds is the rule of the finding that a bound was passed, which is no rule of a policy.
 const ruleBounds = "policy/bounds"
 
+// NoFile is the path of a text without a file, as conftest calls it.
+const NoFile = "-"
+
 // Document is one thing to be judged.
 type Document struct {
-	Path   string // the file as data.conftest.file has it, slash-separated; "-" for a text without a name
+	Path   string // the file as data.conftest.file has it, slash-separated; NoFile for a text without one
 	File   string // the file as findings have it
 	Line   int    // where the document begins in the file; 0 if that is not known
 	Object string // what it is, as findings have it
