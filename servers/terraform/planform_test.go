@@ -57,7 +57,7 @@ func asPlan(t *testing.T, text string) (plan []byte, partly bool) {
 		t.Fatal(err)
 	}
 	changes, configs := []any{}, []any{}
-	for _, r := range newWorld(newCheck(l, ".", nil), m).all {
+	for _, r := range newWorld(newCheck(l, "."), m).all {
 		if r.Mode != Managed && r.Mode != Data {
 			continue
 		}
