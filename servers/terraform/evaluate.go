@@ -116,6 +116,9 @@ func (s *scope) evaluateHere(e *expression) cty.Value {
 	c.depth++
 	defer func() { c.depth-- }()
 	c.budget.step(1)
+	for _, name := range e.foreign {
+		c.table[name] = unknownFunc(name)
+	}
 	variables := s.variables(e)
 	v, diags := e.syntax.Value(&hcl.EvalContext{Variables: variables, Functions: c.table})
 	if diags.HasErrors() {

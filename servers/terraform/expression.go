@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -15,6 +16,7 @@ type expression struct {
 	source     hcl.Range
 	references []reference
 	calls      bool       // whether it calls functions
+	foreign    []string   // functions of providers that it calls
 	varies     bool       // whether it refers to each or count
 	constant   bool       // whether its value is the same wherever it is evaluated
 	literal    *cty.Value // that value, once it is known
@@ -187,6 +189,9 @@ func (c *compiler) bind(e hclsyntax.Expression) hclsyntax.Expression {
 		e.Source = c.bindSource(e.Source, e.Traversal)
 	case *hclsyntax.FunctionCallExpr:
 		c.out.calls = true
+		if strings.HasPrefix(e.Name, "provider::") {
+			c.out.foreign = append(c.out.foreign, e.Name)
+		}
 		c.bindAll(e.Args)
 	case *hclsyntax.ConditionalExpr:
 		e.Condition, e.TrueResult, e.FalseResult = c.bind(e.Condition), c.bind(e.TrueResult), c.bind(e.FalseResult)

@@ -84,7 +84,7 @@ func TestBadInput(t *testing.T) {
 		"file at home":           {map[string]string{"main.tf": data(`file("~/.ssh/id_rsa")`)}, []string{"not below the workspace"}},
 		"undeclared":             {map[string]string{"main.tf": data("var.nope")}, []string{"var.nope is not declared"}},
 		"unknown function":       {map[string]string{"main.tf": data("nope(1)")}, []string{"main.tf:2", "There is no function named"}},
-		"function of a provider": {map[string]string{"main.tf": data("provider::aws::arn_parse(\"x\")")}, []string{"provider::aws::"}},
+		"function of a provider": {map[string]string{"main.tf": data("provider::aws::arn_parse(\"x\")")}, []string{"input is not known: function provider::aws::arn_parse"}},
 		"wrong type":             {map[string]string{"main.tf": "variable \"n\" {\n  type = number\n  default = \"x\"\n}\n" + data("var.n")}, []string{"var.n: a number is required"}},
 		"wrong argument":         {map[string]string{"main.tf": data("upper([1])")}, []string{"main.tf:2", "Invalid function argument"}},
 		"for_each over a list":   {map[string]string{"main.tf": "resource \"terraform_data\" \"x\" {\n  for_each = [1]\n}\n"}, []string{"for_each takes a map, or a set of strings"}},

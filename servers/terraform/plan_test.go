@@ -10,8 +10,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/hashicorp/hcl/v2/hclsyntax"
-	"github.com/zclconf/go-cty/cty"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
 )
@@ -161,193 +159,17 @@ func TestBadPlans(t *testing.T) {
 	}
 }
 
-// planForm makes of what a configuration evaluates to the plan that it would have, and false where there is none:
-// where it is not known which instances there are.
-func planForm(t *testing.T, text string) ([]byte, bool) {
-	t.Helper()
-	l := newLoader(textFiles{"main.tf": []byte(text)})
-	m, err := l.load(".")
+// TestProvisioners finds the provisioners of a planned resource in the configuration beside it.
+func TestProvisioners(t *testing.T) {
+	p, err := parsePlan([]byte(`{"format_version": "1.2",
+		"resource_changes": [{"address": "x_y.z", "mode": "managed", "type": "x_y", "name": "z", "change": {"actions": ["create"], "after": {"a": 1}}}],
+		"configuration": {"root_module": {"resources": [{"address": "x_y.z", "mode": "managed", "type": "x_y", "name": "z",
+			"provisioners": [{"type": "local-exec", "expressions": {"command": {"constant_value": "true"}}}]}]}}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	type object = map[string]any
-	type configResource struct {
-		Address      string         `json:"address"`
-		Mode         Mode           `json:"mode"`
-		Type         string         `json:"type"`
-		Name         string         `json:"name"`
-		Expressions  map[string]any `json:"expressions"`
-		Provisioners []object       `json:"provisioners,omitempty"`
+	blocks := p.resources("plan.json")[0].Blocks("provisioner")
+	if len(blocks.All) != 1 || blocks.All[0].Attr("type").Show() != `"local-exec"` || blocks.All[0].Attr("command").Show() != `"true"` {
+		t.Errorf("%+v", blocks)
 	}
-	var changes []object
-	var configs []configResource
-	for _, r := range newWorld(newCheck(l, "."), m).all {
-		if r.Mode != Managed && r.Mode != Data {
-			continue
-		}
-		if r.Uncertain != "" {
-			return nil, false
-		}
-		after, unknown, sensitive := object{}, object{}, object{}
-		config := configResource{Address: tfjsonAddress(r), Mode: r.Mode, Type: r.Type, Name: r.Name, Expressions: map[string]any{}}
-		for _, name := range r.Names() {
-			v, u, s, ok := planValue(r.Block, name)
-			if !ok {
-				return nil, false
-			}
-			after[name], unknown[name], sensitive[name] = v, u, s
-		}
-		content := r.content.(*bodyContent)
-		config.Expressions = planExpressions(m, l.budget, content.body)
-		for _, p := range r.Blocks("provisioner").All {
-			kind, _ := p.Attr("type").Text()
-			config.Provisioners = append(config.Provisioners, object{"type": kind})
-		}
-		configs = append(configs, config)
-		changes = append(changes, object{
-			"address": r.Address, "mode": r.Mode, "type": r.Type, "name": r.Name, "provider_name": "registry.terraform.io/hashicorp/" + r.Provider,
-			"change": object{"actions": []string{"create"}, "after": after, "after_unknown": unknown, "after_sensitive": sensitive},
-		})
-	}
-	data, err := json.Marshal(object{"format_version": "1.2", "resource_changes": changes, "configuration": object{"root_module": object{"resources": configs}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data, len(changes) > 0
-}
-
-// planExpressions are the expressions of a block, as the configuration in a plan has them.
-func planExpressions(m *module, b *budget, body *hclsyntax.Body) map[string]any {
-	out := map[string]any{}
-	for name, attribute := range body.Attributes {
-		var refs []string
-		for _, ref := range m.compiled(b, attribute).references {
-			base := ref.root + "." + ref.name
-			if ref.root == "data" {
-				base = "data." + ref.kind + "." + ref.name
-			}
-			if ref.attribute != "" {
-				refs = append(refs, base+"."+ref.attribute)
-			}
-			refs = append(refs, base)
-		}
-		out[name] = map[string]any{"references": refs}
-		if len(refs) == 0 {
-			out[name] = map[string]any{}
-		}
-	}
-	for _, inner := range body.Blocks {
-		list, _ := out[inner.Type].([]any)
-		out[inner.Type] = append(list, planExpressions(m, b, inner.Body))
-	}
-	return out
-}
-
-// planValue is an attribute, or blocks of one type, as a plan has them: the value, what of it is unknown, and what sensitive.
-func planValue(b Block, name string) (value, unknown, secret any, ok bool) {
-	if content, native := b.content.(*bodyContent); native && content.body.Attributes[name] == nil {
-		blocks := b.Blocks(name)
-		if blocks.Unknown != "" {
-			return nil, nil, nil, false
-		}
-		values, unknowns, secrets := []any{}, []any{}, []any{}
-		for _, block := range blocks.All {
-			v, u, s := map[string]any{}, map[string]any{}, map[string]any{}
-			for _, inner := range block.Names() {
-				iv, iu, is, ok := planValue(block, inner)
-				if !ok {
-					return nil, nil, nil, false
-				}
-				v[inner], u[inner], s[inner] = iv, iu, is
-			}
-			values, unknowns, secrets = append(values, v), append(unknowns, u), append(secrets, s)
-		}
-		return values, unknowns, secrets, true
-	}
-	v, _ := b.content.attribute(name)
-	value, unknown, secret = planParts(v)
-	return value, unknown, secret, true
-}
-
-func planParts(v cty.Value) (value, unknown, secret any) {
-	bare, marks := v.Unmark()
-	if _, marked := marks[sensitive{}]; marked {
-		secret = true
-	}
-	t := bare.Type()
-	switch {
-	case !bare.IsKnown():
-		return nil, true, secret
-	case bare.IsNull():
-		return nil, false, secret
-	case t.IsObjectType() || t.IsMapType():
-		values, unknowns := map[string]any{}, map[string]any{}
-		for it := bare.ElementIterator(); it.Next(); {
-			key, element := it.Element()
-			values[key.AsString()], unknowns[key.AsString()], _ = planParts(element)
-		}
-		return values, unknowns, secret
-	case t.IsPrimitiveType():
-		return plain(bare), false, secret
-	default:
-		values, unknowns := []any{}, []any{}
-		for it := bare.ElementIterator(); it.Next(); {
-			_, element := it.Element()
-			v, u, _ := planParts(element)
-			values, unknowns = append(values, v), append(unknowns, u)
-		}
-		return values, unknowns, secret
-	}
-}
-
-// TestFixturesInPlans holds the rules to their fixtures in the form of plans.
-func TestFixturesInPlans(t *testing.T) {
-	decided, undecided := 0, 0
-	for _, rule := range rules() {
-		if rule.Mode != "" && rule.Mode != Managed && rule.Mode != Data {
-			continue // a plan does not say what they are about
-		}
-		t.Run(rule.ID, func(t *testing.T) {
-			for _, f := range fixtures(t, rule) {
-				if rule.ID == "terraform/resource-secrets" && (f.name == "fail-default.tf" || f.name == "fail-connection.tf") {
-					continue // a plan does not say what stands in the code
-				}
-				data, ok := planForm(t, f.text)
-				if !ok {
-					continue
-				}
-				t.Run(f.name, func(t *testing.T) {
-					r := &report{passes: true}
-					if _, err := judgePlan(context.Background(), "plan.json", data, newRuleBook([]Rule{rule}), r); err != nil {
-						t.Fatal(err)
-					}
-					for i := range r.findings {
-						r.findings[i].Location.Line = 1 // a plan has no lines
-					}
-					// A plan knows less: a text with one unknown value in it is unknown whole. But it never says the contrary.
-					if want := f.want; worst(r, rule) == finding.Unknown {
-						undecided++
-					} else {
-						checkFixture(t, rule, want, r)
-						decided++
-					}
-				})
-			}
-		})
-	}
-	if undecided*10 > decided {
-		t.Errorf("%d of %d fixtures are undecided in a plan", undecided, decided+undecided)
-	}
-	t.Logf("%d fixtures decided as configurations are, %d undecided", decided, undecided)
-}
-
-// worst is the worst verdict of a rule.
-func worst(r *report, rule Rule) finding.Verdict {
-	out := finding.Pass
-	for _, f := range r.findings {
-		if f.Rule == rule.ID {
-			out = out.Worse(f.Verdict)
-		}
-	}
-	return out
 }
