@@ -152,7 +152,7 @@ func (b *bundle) writeFiles() error {
 		"workspace/broken.yaml":       "apiVersion: v1\nkind: Pod\nmetadata:\n  name: [\n",
 		"workspace/large.yaml":        "# " + strings.Repeat("x", 2<<20),
 		"certs/.keep":                 "",
-		"workspace/" + canaryManifest: manifestWithCanaries(), "workspace/logs/" + canaryLog: logWithCanaries(),
+		"workspace/" + canaryManifest: manifestWithCanaries(), "workspace/" + canaryModule: moduleWithCanaries(), "workspace/" + canaryPlan: planWithCanaries(), "workspace/logs/" + canaryLog: logWithCanaries(),
 		"model/script.yaml": modelScript,
 		// A token that may write, so that the log has something to warn about.
 		"secrets/dockerhub/identifier": hub.Robot,

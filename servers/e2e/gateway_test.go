@@ -40,7 +40,7 @@ const gatewayAgents = `
       - {tool: dockerhub_list_tags, limits: {concurrent: 1, result_bytes: 1024}}
   canary:
     identity: {token: canary}
-    allow: [{tool: "dockerhub_*"}, {tool: "kubernetes_*"}, {tool: "logs_*"}, {tool: "registry_*"}]
+    allow: [{tool: "dockerhub_*"}, {tool: "kubernetes_*"}, {tool: "logs_*"}, {tool: "registry_*"}, {tool: "terraform_*"}]
   ungranted:
     identity: {token: ungranted}
 `

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -82,6 +83,9 @@ func TestBigFile(t *testing.T) {
 		if resident > most {
 			t.Errorf("%v: %d KiB resident, more than %d", args, resident, most)
 		}
+	}
+	if want := `"rules":{"read":["` + filepath.Dir(path) + `"],"landlock_optional":true,"filter_optional":true}`; !strings.Contains(said.String(), want) {
+		t.Errorf("it is not confined to the folder of its source: %s", said.String())
 	}
 }
 

@@ -59,12 +59,13 @@ func (r *reader) firstTime(from, to int64) (int64, time.Time, error) {
 			if !ended {
 				break
 			}
-			decoded := r.decode(line)
-			if !decoded.time.IsZero() {
-				return at, decoded.time, nil
+			found := []record{{raw: r.decode(line[:min(len(line), maxLine)])}}
+			if !found[0].time.IsZero() {
+				return at, found[0].time, nil
 			}
-			if found, ok := r.clock.read(decoded.text); ok {
-				return at, found.time, nil
+			r.redact.redact(found, true) // what stands in a secret is no time
+			if stamp, ok := r.clock.read(found[0].text); ok {
+				return at, stamp.time, nil
 			}
 		}
 		if size == to-from || size >= maxProbe {

@@ -122,7 +122,7 @@ func (f *fetch) give(held visitor) (at int64, within, enough bool) {
 }
 
 // size is about what an entry takes in an answer.
-func size(e entry) int { return min(len(e.text), maxShown) + lineOverhead }
+func size(e entry) int { return encoded(e.text[:min(len(e.text), maxShown)]) + lineOverhead }
 
 // shownLine is one message of an answer.
 type shownLine struct {

@@ -179,9 +179,9 @@ func (f *folder) part(r rotated) part {
 // identity is what stays of a file when it is renamed.
 func identity(info fs.FileInfo) string {
 	if s, ok := info.Sys().(*syscall.Stat_t); ok {
-		return strconv.FormatUint(s.Ino, 36)
+		return strconv.FormatUint(s.Dev, 36) + "." + strconv.FormatUint(s.Ino, 36)
 	}
-	return info.Name()
+	return "0"
 }
 
 func (f *folder) open(ctx context.Context, r rotated) (opened, error) {

@@ -47,16 +47,14 @@ type joiner struct {
 	timed    bool // the entry has a time of its own in its text
 }
 
-// continues says whether line goes on with the entry before it. If not, it begins the next one.
-func (j *joiner) continues(line string, hasTime func() bool) bool {
+// continues says whether line, of this level and with a time of its own or not, goes on with the entry before it. If not, it
+// begins the next one.
+func (j *joiner) continues(line string, l level, timed bool) bool {
 	line = line[:min(len(line), maxJoinedLine)]
-	if j.goesOn(line, hasTime) {
+	if j.goesOn(line, timed) {
 		return true
 	}
-	*j = joiner{language: begins(line)}
-	l := detectLevel(line)
-	j.grave = l >= fault
-	j.timed = hasTime()
+	*j = joiner{language: begins(line), grave: l >= fault, timed: timed}
 	return false
 }
 
@@ -73,12 +71,12 @@ func begins(line string) language {
 	return ""
 }
 
-func (j *joiner) goesOn(line string, hasTime func() bool) bool {
+func (j *joiner) goesOn(line string, timed bool) bool {
 	indented := strings.HasPrefix(line, " ") || strings.HasPrefix(line, "\t")
 	bare := strings.TrimLeft(line, " \t")
 	switch j.language {
 	case python:
-		return j.pythonGoesOn(line, indented, hasTime())
+		return j.pythonGoesOn(line, indented, timed)
 	case golang:
 		return line == "" || strings.HasPrefix(line, "\t") || goCall(line) || hasAny(line, goRoutine, goPanic, goCreated, goSignal, goExit, goStack, goElided)
 	case java, node:
@@ -94,7 +92,7 @@ func (j *joiner) goesOn(line string, hasTime func() bool) bool {
 			j.language = node
 		}
 		return true
-	case strings.HasPrefix(line, javaCause), j.timed && javaException.MatchString(line) && !hasTime():
+	case strings.HasPrefix(line, javaCause), j.timed && javaException.MatchString(line) && !timed:
 		j.language = java
 		return true
 	case j.grave && line == pythonHead:

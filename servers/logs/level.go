@@ -57,13 +57,21 @@ func levelFields() []string {
 	return []string{`"level":`, `"severity":`, `"lvl":`, `"loglevel":`, `"log.level":`, `"levelname":`, "level=", "severity=", "lvl=", "loglevel="}
 }
 
+// fieldsIn are those of levelFields that a line could have: most have none.
+func fieldsIn(line string) []string {
+	if strings.IndexByte(line, '=') < 0 && !strings.Contains(line, `":`) {
+		return nil
+	}
+	return levelFields()
+}
+
 // levelHead is how far into a line its level is looked for, in bytes.
 const levelHead = 192
 
 // detectLevel reads the level of a message.
 func detectLevel(text string) level {
 	line, _, _ := strings.Cut(text[:min(len(text), timeFields)], "\n")
-	for _, name := range levelFields() {
+	for _, name := range fieldsIn(line) {
 		if _, value, ok := strings.Cut(line, name); ok {
 			value = strings.TrimLeft(value, ` "`)
 			if l := levelWords(strings.ToLower(value[:wordEnd(value)])); l != unknown {

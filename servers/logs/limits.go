@@ -28,6 +28,8 @@ const (
 	maxTrace  = 64 << 10        // bytes of a stack trace before it may be broken in two
 	traceEdge = 256 << 10       // and it is, at the next multiple of this offset
 	maxApart  = 8 << 10         // bytes of other streams between the lines of a trace, or the pieces of a message
+	maxLines  = 16 << 10        // lines of a block, and as many of its window; a line takes many times its bytes
+	maxBehind = 4 << 10         // lines behind a block
 	minAhead  = 16 << 10        // bytes read after a block, for what began in it
 	maxAhead  = 768 << 10       // at most: a trace of maxTrace, up to an edge, whose last line has maxLine
 	minBlock  = 64 << 10        // bytes of the first block that a call reads; the next is twice as long
@@ -39,15 +41,18 @@ const (
 	disorder  = 5 * time.Second // by which lines may be out of order
 )
 
-// What one call takes and answers. The gateway gives most agents 64 KiB for a result.
+// What one call takes and answers. The gateway gives most agents 64 KiB for a result, and every call half a minute, so the
+// first three together are less.
 const (
+	waitTime       = 5 * time.Second  // for its turn
+	scanTime       = 20 * time.Second // in which a call reads; then it says how far it came
+	graceTime      = 4 * time.Second  // beyond that, for what is being read
 	maxCalls       = 2                // calls that read at once
-	callTimeout    = time.Minute      // of a call
-	scanTime       = 25 * time.Second // in which a call reads; then it says how far it came
 	maxAnswer      = 44 << 10         // bytes of an answer's lines
 	maxShown       = 4 << 10          // bytes of one line in an answer
 	lineOverhead   = 64               // bytes of a line's JSON beside its text
 	maxGroups      = 10_000           // groups that are told apart; what comes later is counted together
+	maxTraces      = 1000             // groups of traces that are told apart
 	maxKey         = 256              // bytes of a group's key
 	maxFrames      = 12               // frames of a trace in an answer
 	groupFrames    = 4                // frames by which traces are told apart
@@ -61,9 +66,8 @@ const (
 
 // What is asked of an API server and taken from its answers.
 const (
-	apiTimeout    = 15 * time.Second // of one request but those for logs
+	apiTimeout    = 10 * time.Second // of one request but those for logs, and of a list of pods
 	reviewTimeout = time.Minute      // of all questions at start
-	podReadTime   = 20 * time.Second // of one log; what came until then is used
 	maxReason     = 64               // bytes of the kubelet's word for a state
 	maxPodPage    = 8 << 20          // bytes of a page of pods
 	podPage       = 100              // pods of a page
@@ -71,6 +75,7 @@ const (
 	maxReview     = 64 << 10         // bytes of the answer to an access review
 	maxStatus     = 16 << 10         // bytes of an error's body
 	maxPodLog     = 4 << 20          // bytes of a container's log in memory
+	maxPodLines   = 1 << 17          // lines of it
 	maxPodRead    = 32 << 20         // bytes of a container's log that one call reads
 	podTailLines  = 5_000            // lines that the end of a log is asked for at first
 	maxTailLines  = 1 << 20          // and at most

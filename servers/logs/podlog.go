@@ -48,7 +48,7 @@ func (l *podLog) fill(r io.Reader, until time.Time) {
 				l.behind = l.tail && !l.whole && len(l.lines) == 0
 				l.more = l.more || l.tail && !l.whole && len(l.lines) > 0
 				return
-			case !l.tail && len(l.data)+len(line) > maxPodLog:
+			case !l.tail && l.full(line):
 				l.more = true
 				return
 			}
@@ -73,9 +73,14 @@ func (l *podLog) fill(r io.Reader, until time.Time) {
 	}
 }
 
+// full says that there is no room for a line.
+func (l *podLog) full(line []byte) bool {
+	return len(l.data)+len(line) > maxPodLog || len(l.lines) == maxPodLines
+}
+
 // keep adds a line. Of an end it lets go of the oldest when there is no room.
 func (l *podLog) keep(line []byte, at time.Time) {
-	if l.tail && len(l.data)+len(line) > maxPodLog {
+	if l.tail && l.full(line) {
 		drop := len(l.lines) / 2
 		from := l.lines[drop].start
 		l.data = append(l.data[:0], l.data[from:]...)

@@ -46,6 +46,8 @@ func (p *pods) kind() string { return "pods" }
 // streams lists the containers of the pods that the selector names. A namespace that may not be read is a problem, and no
 // error as long as another one may.
 func (p *pods) streams(ctx context.Context) ([]stream, []string, error) {
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
 	var out []stream
 	var problems []string
 	var failed error
@@ -166,8 +168,6 @@ func (p *pods) read(ctx context.Context, namespace, pod, container string, previ
 	if want.tail && !at.time.IsZero() && (until.IsZero() || at.time.Before(until)) {
 		until = at.time
 	}
-	ctx, cancel := context.WithTimeout(ctx, podReadTime)
-	defer cancel()
 	for asked := max(podTailLines, at.asked); ; asked *= 2 {
 		log := &podLog{tail: want.tail, asked: asked, whole: at.whole}
 		if want.tail && !at.whole {

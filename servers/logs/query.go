@@ -19,6 +19,11 @@ type filters struct {
 	Matches   string `json:"matches,omitempty" jsonschema:"only messages that match this regular expression (RE2); (?i) ignores case" minLength:"1" maxLength:"1024"`
 }
 
+// listing identifies what a cursor belongs to: the filters and what else decides about an answer.
+func (f filters) listing(parts ...string) string {
+	return sum(append(parts, f.Container, f.Since, f.Until, f.Level, f.Contains, f.Matches)...)
+}
+
 // query is what a call asks of the logs.
 type query struct {
 	container    string

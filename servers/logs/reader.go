@@ -49,6 +49,9 @@ type block struct {
 	low, high int
 }
 
+// errMany says that a block has too many lines to be taken at once.
+var errMany = errors.New("too many lines")
+
 // errGone is wrapped by errors of reading what has become shorter.
 var errGone = errors.New("it has become shorter while it was read")
 
@@ -67,6 +70,7 @@ type line struct {
 	start, end int64
 	text       []byte
 	cut        bool
+	last       bool // there are more behind the block than are looked at
 }
 
 // try is entries with a bound on what is read behind to. It says whether the last entry was seen whole.
@@ -81,9 +85,20 @@ func (r *reader) try(from, to, ahead int64) (block, bool, error) {
 	if behind == r.content.size() {
 		behind = unknownSize
 	}
+	part := func(from, to int64) []byte { return data[min(from-at, int64(len(data))):min(to-at, int64(len(data)))] }
+	if bytes.Count(part(from, to), []byte{'\n'}) > maxLines {
+		return block{}, false, errMany
+	}
+	for bytes.Count(part(at, from), []byte{'\n'}) > maxLines {
+		half := (from - at) / 2
+		data, at = data[half:], at+half
+	}
 	lines, whole := lines(data, at, to, behind == unknownSize)
 	if !whole || len(lines) == 0 {
 		return block{}, whole, nil
+	}
+	if lines[len(lines)-1].last {
+		behind = unknownSize
 	}
 	records := r.records(lines)
 	r.redact.redact(records, at > 0)
@@ -124,6 +139,7 @@ func lines(data []byte, at, to int64, ends bool) ([]line, bool) {
 		data, at = data[i+1:], at+int64(i)+1
 	}
 	out := make([]line, 0, 1+len(data)/128)
+	over := 0
 	for len(data) > 0 {
 		text, rest, ended := bytes.Cut(data, []byte{'\n'})
 		l := line{start: at, end: at + int64(len(data)-len(rest)), text: text[:min(len(text), maxLine)], cut: len(text) > maxLine}
@@ -136,7 +152,13 @@ func lines(data []byte, at, to int64, ends bool) ([]line, bool) {
 			}
 			l.cut = true
 		}
-		out = append(out, l)
+		if at >= to {
+			over++
+			l.last = over == maxBehind
+		}
+		if out = append(out, l); l.last {
+			break
+		}
 		at, data = l.end, rest
 	}
 	return out, true
@@ -201,17 +223,17 @@ func (r *reader) entriesOf(records []record) ([]entry, map[string]newest) {
 			joiners[rec.stream] = j
 		}
 		at, timed := r.clock.read(rec.text)
+		grade := detectLevel(rec.text)
 		before, begun := last[rec.stream]
 		i := before.entry
 		last[rec.stream] = newest{i, rec.start, rec.end}
-		hasTime := func() bool { return timed }
 		if r.join {
 			far := begun && rec.start-before.end > maxApart
 			long := begun && rec.start-out[i].start > maxTrace && rec.start/traceEdge != before.start/traceEdge
 			if far {
 				*j = joiner{}
 			}
-			if j.continues(rec.text, hasTime) && begun && !far && !long {
+			if j.continues(rec.text, grade, timed) && begun && !far && !long {
 				if parts[i] == nil {
 					parts[i], sizes[i] = []string{out[i].text}, len(out[i].text)
 				}
@@ -224,7 +246,7 @@ func (r *reader) entriesOf(records []record) ([]entry, map[string]newest) {
 				continue
 			}
 		}
-		e := entry{start: rec.start, time: rec.time, stream: rec.stream, text: rec.text, level: detectLevel(rec.text), cut: rec.cut, language: j.language}
+		e := entry{start: rec.start, time: rec.time, stream: rec.stream, text: rec.text, level: grade, cut: rec.cut, language: j.language}
 		if e.time.IsZero() && timed {
 			e.time = at.time
 		}

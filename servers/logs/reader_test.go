@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -195,15 +196,79 @@ func TestLongLine(t *testing.T) {
 	}
 }
 
+// quiet is a gigabyte in one line, with a line before and one after it.
+type quiet struct{ length int64 }
+
+func (q quiet) ReadAt(p []byte, offset int64) (int, error) {
+	n := int(max(0, min(int64(len(p)), q.length-offset)))
+	for filled := copy(p[:n], "qqqqqqqq"); filled < n && filled > 0; filled *= 2 {
+		copy(p[filled:n], p[:filled])
+	}
+	for text, at := range map[string]int64{"first\n": 0, "\nlast\n": q.length - 6} {
+		for i := range text {
+			if place := at + int64(i) - offset; place >= 0 && place < int64(n) {
+				p[place] = text[i]
+			}
+		}
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func TestLineOfAGigabyte(t *testing.T) {
+	for _, args := range []map[string]any{{}, {"take": "head", "contains": "st"}} {
+		s := servingOne(one{content: &memory{ReaderAt: quiet{1 << 30}, length: 1 << 30}, format: formatPlain})
+		out := fetching(t, s, args)
+		if got := texts(out); got[0] != "first" || got[len(got)-1] != "last" || len(got) > 3 || len(got) == 3 && !strings.HasSuffix(got[1], "[…more than is looked at]") {
+			t.Errorf("%v: %d messages", args, len(got))
+		}
+	}
+}
+
+// most is a visitor that notes how many entries it saw at once, and how many in all.
+type most struct{ atOnce, own int }
+
+func (m *most) enter(string)                     {}
+func (m *most) hold() visitor                    { return m }
+func (m *most) give(visitor) (int64, bool, bool) { return 0, false, false }
+func (m *most) visit(b block, _ int64) (int64, bool) {
+	m.atOnce, m.own = max(m.atOnce, len(b.all)), m.own+b.high-b.low
+	return 0, false
+}
+
+// A line takes many times its bytes, so lines without any are counted too.
+func TestManyLines(t *testing.T) {
+	for text, want := range map[string]int{
+		strings.Repeat("\n", 600_000): 600_000, strings.Repeat("a\n", 300_000): 300_000, strings.Repeat("\n", 100) + "panic: x\n" + strings.Repeat("\n", 300_000): 101,
+	} {
+		for _, tail := range []bool{false, true} {
+			c := inMemory(text)
+			p := &pass{walk: &walk{deadline: time.Now().Add(time.Hour), now: time.Now}, reader: reading(c, formatPlain), size: maxBlock}
+			seen, run := &most{}, p.forwards
+			if tail {
+				run = p.backwards
+			}
+			if _, _, err := run(t.Context(), 0, c.length, seen); err != nil {
+				t.Fatal(err)
+			}
+			if seen.atOnce > 2*maxLines+maxBehind+2 || seen.own < want {
+				t.Errorf("%.10q: %d entries at once, %d of %d in all", text, seen.atOnce, seen.own, want)
+			}
+		}
+	}
+}
+
 // FuzzBlocks reads what others wrote, in any format, whole and in pieces. No secret that is planted on a line of its own
 // is shown, and nothing depends on where the reading began.
 func FuzzBlocks(f *testing.F) {
-	f.Add([]byte(sample(20)), uint16(300))
-	f.Add([]byte(asJSONFile(sample(9), 50)), uint16(70))
-	f.Add([]byte(asCRI(sample(9), 50)), uint16(99))
+	f.Add([]byte(sample(5)[:2000]), uint16(300))
+	f.Add([]byte(asJSONFile(sample(5)[:1000], 50)[:3000]), uint16(70))
+	f.Add([]byte(asCRI(sample(5)[:1000], 50)), uint16(99))
 	f.Add([]byte("\x00\xff\n\n\r\n\x1b[31m"), uint16(2))
 	f.Fuzz(func(t *testing.T, data []byte, size uint16) {
-		if len(data) > window/2 {
+		if len(data) > 4<<10 {
 			return
 		}
 		const planted = "dckr_pat_" + "Ab1Cd2Ef3Gh4Ij5Kl6Mn7Op8Qr9"
@@ -211,7 +276,7 @@ func FuzzBlocks(f *testing.F) {
 		for _, format := range append(formatNames(), formatPod) {
 			c := &memory{ReaderAt: bytes.NewReader(data), length: int64(len(data))}
 			whole := inBlocks(t, c, format, c.length)
-			if diff := cmp.Diff(whole, inBlocks(t, c, format, max(int64(size), c.length/20+1))); diff != "" {
+			if diff := cmp.Diff(whole, inBlocks(t, c, format, max(int64(size), c.length/6+1))); diff != "" {
 				t.Errorf("%s in pieces of %d:\n%s", format, size, diff)
 			}
 			if strings.Contains(strings.Join(whole, "\n"), planted) {

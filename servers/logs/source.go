@@ -101,6 +101,8 @@ func open(c sourceConfig, env mcpserver.Env) (source, string, error) {
 
 // begin waits for its turn; end must be called.
 func (s *server) begin(ctx context.Context) (end func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, waitTime)
+	defer cancel()
 	select {
 	case s.turn <- struct{}{}:
 		return func() { <-s.turn }, nil
@@ -127,7 +129,7 @@ func (s *server) named(name string) (namedSource, error) {
 func chosen(all []stream, container string) []stream {
 	var out []stream
 	for _, one := range all {
-		if (!one.prior || strings.HasSuffix(container, previousRun)) && strings.Contains("/"+one.name+"/", "/"+strings.Trim(container, "/")+"/") ||
+		if (!one.prior || strings.HasSuffix("/"+container, previousRun)) && strings.Contains("/"+one.name+"/", "/"+strings.Trim(container, "/")+"/") ||
 			container == "" && !one.prior {
 			out = append(out, one)
 		}

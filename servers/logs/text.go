@@ -19,6 +19,17 @@ func clip(text string, most int) string {
 	return text[:most]
 }
 
+// encoded is how many bytes a text takes in JSON.
+func encoded(text string) int {
+	n := len(text)
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c == '"' || c == '\\' {
+			n++ // scrub leaves no control characters but those that JSON has two bytes for
+		}
+	}
+	return n
+}
+
 // fold returns a message with what differs from one to the next of its kind taken out: numbers, identifiers, addresses.
 func fold(text string) string {
 	text, _, _ = strings.Cut(text, "\n")

@@ -11,7 +11,7 @@ import (
 
 // tools is the table of what a caller may ask.
 func (s *server) tools() []mcpserver.Tool {
-	table := []mcpserver.Tool{
+	return []mcpserver.Tool{
 		mcpserver.Typed(mcpserver.Definition{
 			Name: "list_sources", Title: "List the logs that can be read", OpenWorld: true,
 			Description: "List the sources that the operator has named, and of one source the logs in it: files with their rotations, containers of pods and what state they are in.",
@@ -32,10 +32,6 @@ func (s *server) tools() []mcpserver.Tool {
 			Description: "Find the stack traces of Go, Java, Python and Node in a source, grouped by error and innermost calls, with how often and when each occurred, and the messages before the first.",
 		}, s.traceErrors),
 	}
-	for i := range table {
-		table[i].Timeout = callTimeout
-	}
-	return table
 }
 
 type listSourcesIn struct {
@@ -120,7 +116,7 @@ type fetchLogsOut struct {
 }
 
 func (s *server) fetchLogs(ctx context.Context, in fetchLogsIn) (fetchLogsOut, error) {
-	listing := sum("fetch", in.Source, in.Container, in.Since, in.Until, in.Level, in.Contains, in.Matches, in.Take, strconv.Itoa(in.Context))
+	listing := in.listing("fetch", in.Source, in.Take, strconv.Itoa(in.Context))
 	var kept *fetch
 	w, next, err := s.walk(ctx, in.Source, in.filters, in.Take == "tail", in.Cursor, listing, func(q query) visitor {
 		kept = &fetch{query: q, limit: in.Limit, around: in.Context}
@@ -187,7 +183,7 @@ func (s *server) countBy(ctx context.Context, in countByIn) (countByOut, error) 
 	if err != nil {
 		return countByOut{}, fmt.Errorf("a bucket that the schema accepted: %w", err)
 	}
-	listing := sum("count", in.Source, in.Container, in.Since, in.Until, in.Level, in.Contains, in.Matches, in.By, in.Bucket)
+	listing := in.listing("count", in.Source, in.By, in.Bucket)
 	var counted *count
 	w, next, err := s.walk(ctx, in.Source, in.filters, false, in.Cursor, listing, func(q query) visitor {
 		counted = &count{query: q, source: in.Source, by: in.By, bucket: max(bucket, time.Second), groups: map[string]*group{}}
@@ -221,7 +217,7 @@ type traceErrorsOut struct {
 }
 
 func (s *server) traceErrors(ctx context.Context, in traceErrorsIn) (traceErrorsOut, error) {
-	listing := sum("traces", in.Source, in.Container, in.Since, in.Until, in.Level, in.Contains, in.Matches)
+	listing := in.listing("traces", in.Source)
 	var found *traces
 	w, next, err := s.walk(ctx, in.Source, in.filters, false, in.Cursor, listing, func(q query) visitor {
 		found = &traces{query: q, before: in.Before, groups: map[string]*traceGroup{}}

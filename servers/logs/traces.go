@@ -17,7 +17,7 @@ type traces struct {
 
 	groups map[string]*traceGroup
 	found  int
-	rest   int // that belong to groups beyond maxGroups
+	rest   int // that belong to groups beyond maxTraces
 }
 
 // traceGroup is one error, wherever and however often it was thrown from the same place.
@@ -53,7 +53,7 @@ func (t *traces) visit(b block, _ int64) (int64, bool) {
 		key := parsed.key()
 		g := t.groups[key]
 		if g == nil {
-			if len(t.groups) == maxGroups {
+			if len(t.groups) == maxTraces {
 				t.rest++
 				continue
 			}
@@ -100,7 +100,7 @@ func (t *traces) top(limit int) (groups []traceGroup, truncated bool) {
 		}
 		for _, text := range texts {
 			*text = marks.Text(*text)
-			room -= len(*text) + lineOverhead
+			room -= encoded(*text) + lineOverhead
 		}
 		g.First, g.Last = shownTime(g.group.first), shownTime(g.group.last)
 		if i == limit || i > 0 && room < 0 {

@@ -107,6 +107,8 @@ func (w *walk) part(ctx context.Context, s stream, p part, mark string, v visito
 	if w.late = !w.now().Before(w.deadline); w.late {
 		return &mark, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, w.deadline.Sub(w.now())+graceTime)
+	defer cancel()
 	open, err := p.open(ctx, span{w.query.since, w.query.until, w.query.tail, mark})
 	if err != nil {
 		return nil, err
@@ -120,7 +122,7 @@ func (w *walk) part(ctx context.Context, s stream, p part, mark string, v visito
 	if err != nil {
 		return nil, err
 	}
-	pass := &pass{walk: w, stream: s.name, reader: r, skip: newSkipper(w.query.contains, open.format)}
+	pass := &pass{walk: w, stream: s.name, reader: r, skip: newSkipper(w.query.contains, open.format), size: minBlock}
 	v.enter(s.name)
 	var at int64
 	var more bool
@@ -197,77 +199,73 @@ func (w *walk) bounds(r *reader, p part, mark string) (begin, end int64, err err
 	return begin, end, nil
 }
 
-// pass is a walk through one part. The stretches that it reads grow, and where they are depends on nothing that stands in
-// the part.
+// pass is a walk through one part, block by block, the first blocks small. Where blocks begin and end, and at which of these
+// places the time is looked at, depends on nothing that stands in the part: else a caller could learn by it where a literal
+// stands in a secret.
 type pass struct {
 	walk   *walk
 	stream string
 	reader *reader
 	skip   *skipper
+	size   int64 // of the next block
+	back   bool  // from the end
 }
 
+// forwards visits [begin, end), and returns where to go on if that is within it.
 func (p *pass) forwards(ctx context.Context, begin, end int64, v visitor) (int64, bool, error) {
-	size := int64(minBlock)
-	for from := begin; from < min(end, p.reader.content.size()); {
-		empty, to, err := p.empty(from, min(from+skipBlock, end, p.reader.content.size()))
+	left := func(at int64) int64 { return max(0, min(end, p.reader.content.size())-at) }
+	return p.run(ctx, begin, 1, left, v)
+}
+
+// backwards is forwards from the end.
+func (p *pass) backwards(ctx context.Context, begin, end int64, v visitor) (int64, bool, error) {
+	p.back = true
+	return p.run(ctx, end, -1, func(at int64) int64 { return max(0, at-begin) }, v)
+}
+
+// run visits blocks from at on, in the direction of step, while some bytes are left there.
+func (p *pass) run(ctx context.Context, at, step int64, left func(at int64) int64, v visitor) (int64, bool, error) {
+	for left(at) > 0 {
+		edges := p.stretch(at, step, left)
+		last := edges[len(edges)-1]
+		empty, err := p.empty(min(at, last), max(at, last))
 		if err != nil {
 			return 0, false, err
 		}
-		for !empty && from < to {
-			next := min(from+size, to)
-			size = min(size*2, maxBlock)
-			if at, enough, err := p.visit(ctx, from, next, v); err != nil || enough {
+		for i := 1; i < len(edges) && !empty; i++ {
+			from, to := min(edges[i-1], edges[i]), max(edges[i-1], edges[i])
+			if at, enough, err := p.visit(ctx, from, to, v); err != nil || enough {
 				return at, enough, err
 			}
-			from = next
-			if p.over() && from < min(end, p.reader.content.size()) {
-				return from, true, nil
-			}
 		}
-		from = to
-		if p.over() && from < min(end, p.reader.content.size()) {
-			return from, true, nil
+		at = last
+		if p.walk.late = !p.walk.now().Before(p.walk.deadline); p.walk.late && left(at) > 0 {
+			return at, true, nil
 		}
 	}
 	return 0, false, nil
 }
 
-func (p *pass) backwards(ctx context.Context, begin, end int64, v visitor) (int64, bool, error) {
-	size := int64(minBlock)
-	for to := end; to > begin; {
-		empty, from := false, max(begin, to-skipBlock)
-		if p.skip != nil {
-			var err error
-			if empty, _, err = p.empty(from, to); err != nil {
-				return 0, false, err
-			}
-		}
-		for !empty && to > from {
-			next := max(to-size, from)
-			size = min(size*2, maxBlock)
-			if at, enough, err := p.visit(ctx, next, to, v); err != nil || enough {
-				return at, enough, err
-			}
-			to = next
-			if p.over() && to > begin {
-				return to, true, nil
-			}
-		}
-		to = from
-		if p.over() && to > begin {
-			return to, true, nil
-		}
+// stretch returns the edges of the next blocks, which are looked through for a literal at once.
+func (p *pass) stretch(at, step int64, left func(at int64) int64) []int64 {
+	edges := []int64{at}
+	for total := int64(0); total < skipBlock && left(at) > 0; {
+		size := min(p.size, left(at))
+		p.size = min(2*p.size, maxBlock)
+		at += step * size
+		total += size
+		edges = append(edges, at)
 	}
-	return 0, false, nil
+	return edges
 }
 
 // empty says that nothing that begins in [from, to) can be asked for.
-func (p *pass) empty(from, to int64) (bool, int64, error) {
+func (p *pass) empty(from, to int64) (bool, error) {
 	empty, err := p.skip.empty(p.reader.content, from, to)
 	if empty {
 		p.count(from, to)
 	}
-	return empty, to, err
+	return empty, err
 }
 
 // count notes what was looked through. How long a packed file is may be known only now.
@@ -279,10 +277,13 @@ func (p *pass) visit(ctx context.Context, from, to int64, v visitor) (int64, boo
 	if err := ctx.Err(); err != nil {
 		return 0, false, err
 	}
-	if empty, _, err := p.empty(from, to); empty || err != nil {
+	if empty, err := p.empty(from, to); empty || err != nil {
 		return 0, false, err
 	}
 	b, err := p.reader.entries(from, to)
+	if errors.Is(err, errMany) {
+		return p.visitHalves(ctx, from, to, v)
+	}
 	if err != nil {
 		return 0, false, err
 	}
@@ -291,8 +292,17 @@ func (p *pass) visit(ctx context.Context, from, to int64, v visitor) (int64, boo
 	return at, enough, nil
 }
 
-// over says that the time is up.
-func (p *pass) over() bool {
-	p.walk.late = !p.walk.now().Before(p.walk.deadline)
-	return p.walk.late
+// visitHalves visits a block that has too many lines, one half after the other.
+func (p *pass) visitHalves(ctx context.Context, from, to int64, v visitor) (int64, bool, error) {
+	middle := from + (to-from)/2
+	halves := [][2]int64{{from, middle}, {middle, to}}
+	if p.back {
+		slices.Reverse(halves)
+	}
+	for _, half := range halves {
+		if at, enough, err := p.visit(ctx, half[0], half[1], v); err != nil || enough {
+			return at, enough, err
+		}
+	}
+	return 0, false, nil
 }

@@ -33,13 +33,13 @@ const (
 	Repository = Host + "/acme/leaky"
 )
 
-// Password, Token and Key are three kinds of secrets: one that its name tells, and two that tell themselves.
+// Password is a secret that only its name tells.
 func Password(p Place) string { return drawn(p, "password", lower+digits, 20) }
 
-// Token is one of Docker Hub's.
+// Token is one of Docker Hub's: it tells itself.
 func Token(p Place) string { return "dckr_pat_" + drawn(p, "token", lower+upper+digits, 27) }
 
-// Key is an access key of AWS.
+// Key is an access key of AWS, which tells itself too.
 func Key(p Place) string { return "AKIA" + drawn(p, "key", upper+"234567", 16) }
 
 // Secrets are all that is planted in a place.
