@@ -27,6 +27,9 @@ func (m *matcher) coverts(text string, depth int) []covert {
 		return nil
 	}
 	found := slices.Concat(m.percentEncoded(text, depth), m.escaped(text, depth), m.wrapped(text, depth))
+	if found == nil {
+		return nil
+	}
 	slices.SortFunc(found, func(a, b covert) int { return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(b.to, a.to)) })
 	done := 0
 	return slices.DeleteFunc(found, func(c covert) bool {

@@ -166,7 +166,10 @@ func (m *matcher) anchorsAt(text string, at int) (short, long []anchor) {
 // begins says whether a begins at that place.
 func (a *anchor) begins(text string, at int) bool {
 	end := at + len(a.literal)
-	if end > len(text) {
+	switch {
+	case len(a.literal) == 1: // anchors are kept by their first byte
+		return true
+	case end > len(text) || !a.fold && text[at+1] != a.literal[1]:
 		return false
 	}
 	return text[at:end] == a.literal || a.fold && strings.EqualFold(text[at:end], a.literal)

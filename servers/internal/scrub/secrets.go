@@ -229,6 +229,7 @@ func formats() []format {
 		// By structure.
 		{provider: "RFC 7519", id: "jwt", prefixes: []string{"ey", "ew"}, find: (*scan).jwt},
 		{provider: "RFC 7468", id: "private-key", prefixes: []string{"-----BEGIN "}, find: (*scan).privateKey},
+		{provider: "PuTTY", id: "private-key", prefixes: []string{"Private-Lines: "}, find: (*scan).puttyKey},
 		{provider: "RFC 7468", id: "private-key", prefixes: []string{"LS0tLS1CRUdJTi"}, alphabet: base64Std, min: 64, check: encodedPrivateKey},
 		{provider: "RFC 7519", id: "jwt", prefixes: []string{"ZXlK"}, alphabet: padded + "+/", min: 44, check: encodedJWT},
 		{provider: "RFC 3986", id: "url-password", prefixes: []string{"://"}, find: (*scan).userinfo},
@@ -259,6 +260,8 @@ func formats() []format {
 		{provider: "RFC 9110", id: "authorization", names: []string{"authorization"}, part: credentials},
 		{provider: "RFC 6265", id: "cookie", names: []string{"^cookie"}, part: cookies},
 		{provider: "RFC 6265", id: "cookie", names: []string{"^setcookie"}, part: setCookie},
+
+		{provider: "web frameworks", id: "cookie", trust: unnamed, names: []string{"jsessionid", "phpsessid", "aspnetsessionid", "connectsid", "laravelsession", "racksession"}},
 
 		// By name: what everybody calls a secret.
 		{provider: "any", id: "password", trust: literal, names: []string{"password", "passwd", "passphrase", "passwort", "^pwd", "_pwd", "_pw", "_pass"}},

@@ -257,6 +257,11 @@ var specimens = map[string]specimen{
 		`{"apiVersion":"v1","data":{"a.b":"aGVsbG8gd29ybGQ="},"kind":"ConfigMap"}`, "kind: Secret\n---\ndata:\n  a: aGVsbG8gd29ybGQ=\n", "kind: SecretStore\ndata:\n  a: aGVsbG8gd29ybGQ=\n",
 		"kind: Secret\ndata:\nmetadata:\n  name: shop-database\n", `{"kind":"Secret","data":{},"metadata":{"name":"shop-database"}}`, "kind: Secret\nmetadata: {name: shop-database}\ntype: Opaque\n", "kind: Secret\ndata:\n  a: {{ .Values.a }}\n  b: \"\"\n",
 	}},
+	"private-key Private-Lines: ": {whole: func(r *rand.Rand, start string) (string, string) {
+		secret := random(r, alphanumeric+"+/", 64) + "\n" + random(r, alphanumeric+"+/", 40)
+		return start + "2\n" + secret + "\nPrivate-MAC: " + random(r, lowerHex, 40), secret
+	}, similar: []string{"Private-Lines: 14", "Private-Lines: 1\nnone"}},
+	"cookie jsessionid": {body: drawnValue, similar: []string{"JSESSIONID=", "jsessionid: none", "PHPSESSID=${ID}"}},
 	"jwt ZXlK": {body: func(r *rand.Rand) string {
 		return strings.TrimPrefix(base64.StdEncoding.EncodeToString([]byte(makeJWT(r)+"x")), "ZXlK")
 	}, similar: []string{"ZXlK" + strings.Repeat("aB3d", 20)}},

@@ -43,6 +43,7 @@ func TestStream(t *testing.T) {
 		{"key, and then many others", false, strings.SplitN(key, "\n", 2)[0] + strings.Repeat("\nat noon", maxAmong+1) + "\n" + strings.Split(key, "\n")[1], one + strings.Repeat("\nat noon", maxAmong+1) + "\n" + strings.Split(key, "\n")[1]},
 		{"key without an end, then a word", false, strings.Join(strings.Split(key, "\n")[:7], "\n") + "\nMC4CAQAwBQ\nstarted\nb", strings.Repeat(one+"\n", 7) + "[redacted:private-key]\nstarted\nb"},
 		{"key without an end, very long", false, strings.SplitN(key, "\n", 2)[0] + strings.Repeat("\n"+strings.Split(key, "\n")[1], maxKeyBytes/64+2), one + strings.Repeat("\n"+one, maxKeyBytes/64+1) + "\n" + strings.Split(key, "\n")[1]},
+		{"PuTTY's", false, "Comment: x\nPrivate-Lines: 2\n" + strings.Repeat("aB3d", 16) + "\naB3daB3d\nPrivate-MAC: 0a1b", "Comment: x\n" + one + "\n" + one + "\n" + one + "\nPrivate-MAC: 0a1b"},
 		{"key on one line", false, strings.ReplaceAll(key, "\n", `\n`) + "\nb", "[redacted:private-key#1]\nb"},
 		{"no key", false, dashes + "BEGIN " + privateKeyLabel + dashes + " is how it begins\nb", dashes + "BEGIN " + privateKeyLabel + dashes + " is how it begins\nb"},
 		{"rest of a key", true, rest + "\nb", strings.Repeat(one+"\n", 6) + "[redacted:private-key#1]\nb"},

@@ -107,6 +107,21 @@ func (sc *scan) privateKey(at int) (from, to int, ok bool) {
 	return at, body + n, n > 0
 }
 
+// puttyKey finds the private lines of a key as PuTTY keeps it.
+func (sc *scan) puttyKey(at int) (from, to int, ok bool) {
+	from = runOf(digitSet, sc.text, at+len("Private-Lines: "), maxGap)
+	window := sc.text[from:min(len(sc.text), from+maxPEM)]
+	n := armorEnd(window)
+	if sc.lines && n == 0 && strings.Trim(window, " \r") == "" {
+		sc.key = &keyBlock{from: at, column: at - strings.LastIndexByte(sc.text[:at], '\n') - 1, tail: len(window), follows: true}
+		return at, from, true
+	}
+	return from + n - len(afterBreaks(strings.TrimLeft(window[:n], blank+"\r\n"))), from + n, n > 0
+}
+
+// digitSet holds the digits.
+var digitSet = newByteSet(digits) //nolint:gochecknoglobals // an alphabet, never changed
+
 // hasArmor says whether s holds a line of a key, whatever a log put before it.
 func hasArmor(s string) bool {
 	run := 0
