@@ -334,8 +334,11 @@ func TestHostileFolder(t *testing.T) {
 	if err := syscall.Mkfifo(filepath.Join(dir, "pipe.log"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	told := []string{"link.log: ", "up.log: ", "loop.log: ", "gone.log: ", "pipe.log: not a regular file", "no.log.1.gz: it is no gzip file"}
 	if err := syscall.Mknod(filepath.Join(dir, "device.log"), syscall.S_IFCHR|0o600, 1<<8|5); err != nil { // /dev/zero
-		t.Logf("no device: %v", err)
+		t.Logf("NOT TESTED with a device, which takes root: %v", err)
+	} else {
+		told = append(told, "device.log: not a regular file")
 	}
 	done := make(chan fetchLogsOut, 1)
 	go func() { done <- fetching(t, s, map[string]any{"limit": 1000, "take": "head"}) }()
@@ -357,7 +360,7 @@ func TestHostileFolder(t *testing.T) {
 		}
 	}
 	problems := strings.Join(out.Problems, "\n")
-	for _, want := range []string{"link.log: ", "up.log: ", "loop.log: ", "gone.log: ", "pipe.log: not a regular file", "no.log.1.gz: it is no gzip file"} {
+	for _, want := range told {
 		if !strings.Contains(problems, want) {
 			t.Errorf("no problem says %q:\n%s", want, problems)
 		}
