@@ -44,7 +44,7 @@ func TestFetch(t *testing.T) {
 		"contains time":  {map[string]any{"contains": "00:00:06Z"}, []string{"INFO message 6"}, false},
 		"matches":        {map[string]any{"matches": "(?i)ODD|message [12]$"}, []string{"INFO message 1", "INFO message 2", "WARN odd"}, false},
 		"since":          {map[string]any{"since": "2020-01-01T01:00:01Z", "container": "api.log"}, []string{"WARN odd", "ERROR again"}, false},
-		"until":          {map[string]any{"until": "2020-01-01T00:00:01Z"}, []string{"INFO message 0", "INFO message 1"}, false},
+		"until":          {map[string]any{"until": "2020-01-01T00:00:01Z", "container": "api.log"}, []string{"INFO message 0", "INFO message 1"}, false},
 		"context":        {map[string]any{"contains": "odd", "context": 1}, []string{"ERROR broken", "WARN odd", "ERROR again"}, false},
 		"another log":    {map[string]any{"container": "web.log"}, []string{"no time here"}, false},
 		"nothing fits":   {map[string]any{"contains": "nothing"}, []string{}, false},
@@ -57,6 +57,9 @@ func TestFetch(t *testing.T) {
 				t.Errorf("%+v\n%s", out, diff)
 			}
 		})
+	}
+	if out := fetching(t, s, map[string]any{"container": "web.log", "since": "1h"}); out.Matched != 0 || len(out.Problems) != 1 || !strings.Contains(out.Problems[0], "1 messages that fit have no time") {
+		t.Errorf("%+v", out)
 	}
 	out := fetching(t, s, map[string]any{"contains": "tick"})
 	if out.Lines[0].Count != 3 || out.Matched != 3 || out.Returned != 1 || out.Common.Container != "api.log" || out.Lines[0].Container != "" {
