@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -75,9 +76,7 @@ func (c *collection) addLifecycles(dir string) error {
 			}
 			found[k] = l
 		}
-		for k, l := range found {
-			c.lifecycles[k] = l
-		}
+		maps.Copy(c.lifecycles, found)
 		return nil
 	})
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -145,8 +146,7 @@ func (s structs) want(at, holds, want string, typ reflect.Type) {
 // fields are those that the JSON of a struct has.
 func fields(typ reflect.Type) map[string]reflect.Type {
 	all := map[string]reflect.Type{}
-	for i := range typ.NumField() {
-		f := typ.Field(i)
+	for f := range typ.Fields() {
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		switch {
 		case name == "-" || !f.IsExported():
@@ -155,9 +155,7 @@ func fields(typ reflect.Type) map[string]reflect.Type {
 			if embedded.Kind() == reflect.Pointer {
 				embedded = embedded.Elem()
 			}
-			for name, of := range fields(embedded) {
-				all[name] = of
-			}
+			maps.Copy(all, fields(embedded))
 		default:
 			all[name] = f.Type
 		}

@@ -111,11 +111,16 @@ func decode(text []byte) (v verdict, length int, err error) {
 }
 
 func (v verdict) check() error {
-	open := len(v.Findings) + len(v.Unknown)
+	grave := len(v.Unknown)
+	for _, f := range v.Findings {
+		if f.Severity != "low" {
+			grave++
+		}
+	}
 	switch {
-	case v.Verdict == "pass" && open > 0:
-		return fmt.Errorf("the verdict is pass, with %d findings and %d unknown", len(v.Findings), len(v.Unknown))
-	case v.Verdict == "fail" && open == 0:
+	case v.Verdict == "pass" && grave > 0:
+		return fmt.Errorf("the verdict is pass, with %d findings that are not low, or unknown", grave)
+	case v.Verdict == "fail" && len(v.Findings)+len(v.Unknown) == 0:
 		return errors.New("the verdict is fail, and nothing says why")
 	case v.Verdict != "pass" && v.Verdict != "fail":
 		return fmt.Errorf("the verdict is %q, not pass or fail", strings.ToValidUTF8(v.Verdict, "?"))

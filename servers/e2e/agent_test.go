@@ -76,6 +76,9 @@ func TestAgentInTheBundle(t *testing.T) {
 	if err == nil || !strings.Contains(out, "403") || !strings.Contains(out, "the host is not listed") {
 		t.Errorf("a model that egress does not list: %v: %s", err, out)
 	}
+	if out, err = b.agentTurn(t, "policy-gate", "--model=other"); err == nil || !strings.Contains(out, "would be read as an option") {
+		t.Errorf("%v: %s", err, out)
+	}
 	if out, err = b.agentTurn(t, "nobody", "hello"); err == nil || !strings.Contains(out, "the agents are devsecops-chatbot image-linter policy-gate registry-auditor") {
 		t.Errorf("%v: %s", err, out)
 	}

@@ -261,7 +261,7 @@ func TestSingleImages(t *testing.T) {
 	})
 	t.Run("kubernetes as a gate", func(t *testing.T) {
 		c := exec.CommandContext(t.Context(), "docker", "run", "-i", "--rm", "--read-only", "--network", "none", "--cap-drop", "ALL",
-			b.image(t, "kubernetes"), "check", "--strict", "-")
+			b.image(t, "kubernetes"), "check", "--fail-on", "medium", "-")
 		c.Stdin = strings.NewReader(privilegedPod)
 		out, err := c.CombinedOutput()
 		if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 1 || !strings.Contains(string(out), "pod-security/privileged") {
@@ -329,7 +329,7 @@ func TestDemo(t *testing.T) {
 			Lines []string
 		}
 	}
-	if jsonErr := json.Unmarshal(out, &story); err != nil || jsonErr != nil || !story.OK || len(story.Steps) < 6 {
+	if jsonErr := json.Unmarshal(out, &story); err != nil || jsonErr != nil || !story.OK || len(story.Steps) < 8 {
 		t.Fatalf("%v, %v: %s\n%s", err, jsonErr, out, &stderr)
 	}
 	for _, step := range story.Steps {

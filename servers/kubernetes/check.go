@@ -23,9 +23,10 @@ type checker struct {
 	version string     // "" is what the pod's Namespace states, else the newest
 	lint    []lintRule // hold objects to these
 
-	schemas *schemas // hold objects to those of the release; nil for no schemas
-	release release
-	custom  customKinds // besides those in the inputs
+	structure func() (*schemas, error) // the schemas, which are read when they are first needed; nil is loadSchemas
+	schemas   *schemas                 // hold objects to those of the release; nil for no schemas
+	release   release
+	custom    customKinds // besides those in the inputs
 
 	selection selection
 	ignores   bool // whether an object may set findings aside by its annotation
@@ -81,6 +82,7 @@ type run struct {
 	*checker
 	pods       bool                  // whether a rule about them is selected
 	lint       []lintRule            // that are selected
+	rules      map[string]bool       // all that there are, where annotations count
 	validator  *manifestValidator    // nil where no rule about schemas is selected
 	namespaces map[string]api.Policy // of the Namespaces in the inputs with labels that count
 	subjects   []*subject
@@ -103,6 +105,12 @@ func (c *checker) start(inputs []finding.Input) (*run, error) {
 	for _, rule := range c.lint {
 		if c.selection.has(rule.ID, rule.Severity) {
 			r.lint = append(r.lint, rule)
+		}
+	}
+	if c.ignores {
+		r.rules = map[string]bool{}
+		for _, e := range catalog() {
+			r.rules[e.ID] = true
 		}
 	}
 	if r.pods && c.level == "" {
@@ -203,7 +211,7 @@ func (r *run) judge(o object) error {
 	r.subjects = append(r.subjects, s)
 	note := func(f finding.Finding) { r.note(s, f) }
 	if r.ignores {
-		s.set = o.ignored(note)
+		s.set = o.ignored(r.rules, note)
 	}
 	if r.validator != nil {
 		s.judged = true
@@ -225,7 +233,7 @@ func (r *run) judge(o object) error {
 	}
 	switch {
 	case slices.Contains(home, o.apiVersion):
-		if err := m.decode(note); err != nil {
+		if err := r.decode(m, note); err != nil {
 			r.undecoded(s, err)
 			return nil
 		}
@@ -244,7 +252,7 @@ func (r *run) judge(o object) error {
 	case home != nil && retired(o.apiVersion):
 		note(wrongVersion(o, home[0]))
 	case o.kind == "Namespace" && o.apiVersion == "v1" && r.pods:
-		if err := m.decode(note); err != nil {
+		if err := r.decode(m, note); err != nil {
 			r.undecoded(s, err)
 			return nil
 		}
@@ -256,6 +264,24 @@ func (r *run) judge(o object) error {
 		r.skipped[skippedKind(o)]++
 	}
 	return nil
+}
+
+// decode is manifest's, for an object that can be decoded in finite time.
+func (r *run) decode(m *manifest, note func(finding.Finding)) error {
+	if mayBeEndless(m.raw) {
+		load := r.structure
+		if load == nil {
+			load = loadSchemas
+		}
+		structure, err := load()
+		if err != nil {
+			return err
+		}
+		if at, found := structure.endless(m.object); found {
+			return &inputError{file: m.doc.file, line: m.location(at).Line, object: m.String(), text: at.String() + ": a quantity of more digits than any has"}
+		}
+	}
+	return m.decode(note)
 }
 
 // undecoded tells that an object cannot be judged any further, unless the schemas have told why.

@@ -32,7 +32,7 @@ func (o object) annotations() map[string]string {
 }
 
 // ignored reads the object's annotation.
-func (o object) ignored(note func(finding.Finding)) map[string]string {
+func (o object) ignored(rules map[string]bool, note func(finding.Finding)) map[string]string {
 	list := o.annotations()[ignoreAnnotation]
 	if list == "" {
 		return nil
@@ -47,7 +47,7 @@ func (o object) ignored(note func(finding.Finding)) map[string]string {
 			continue
 		}
 		problem := ""
-		if err := checkRule(rule); err != nil || strings.HasSuffix(rule, "*") || strings.HasPrefix(rule, inputRulePrefix) {
+		if !rules[rule] || strings.HasPrefix(rule, inputRulePrefix) {
 			problem = "it names no rule that can be set aside"
 		} else if reason = strings.TrimSpace(reason); reason == "" {
 			problem = "it says no reason"

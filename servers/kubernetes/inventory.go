@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -20,18 +19,18 @@ import (
 //
 // An object without a namespace goes wherever kubectl or Helm put it, so it may be in the namespace of any other.
 type inventory struct {
-	first   map[ref]*subject      // the first object of a name
-	spread  map[ref]int           // of a kind and name, without the namespace: in how many namespaces it is
-	kinds   map[ref]int           // of a kind and namespace: how many there are
-	keys    map[ref][]string      // of ConfigMaps and Secrets
-	ports   map[ref][]servicePort // of Services
-	claims  map[ref]bool          // of PersistentVolumeClaims that one node at a time can use
-	tokens  map[ref]bool          // of ServiceAccounts that say automountServiceAccountToken: false
-	bound   map[ref]bool          // ServiceAccounts that some binding gives rights
-	scaled  map[ref][]*subject    // workloads, with what scales them
-	counted map[ref]bool          // workloads that state how many replicas they have
-	owner   map[*subject]int      // index of an object's pods
-	routes  map[route]*subject    // of Ingresses
+	first   map[ref]*subject             // the first object of a name
+	spread  map[ref]int                  // of a kind and name, without the namespace: in how many namespaces it is
+	kinds   map[ref]int                  // of a kind and namespace: how many there are
+	keys    map[ref]map[string]bool      // of ConfigMaps and Secrets
+	ports   map[ref]map[servicePort]bool // of Services
+	claims  map[ref]bool                 // of PersistentVolumeClaims that one node at a time can use
+	tokens  map[ref]bool                 // of ServiceAccounts that say automountServiceAccountToken: false
+	bound   map[ref]bool                 // ServiceAccounts that some binding gives rights
+	scaled  map[ref][]*subject           // workloads, with what scales them
+	counted map[ref]bool                 // workloads that state how many replicas they have
+	owner   map[*subject]int             // index of an object's pods
+	routes  map[route]*subject           // of Ingresses
 	pods    []podFacts
 	labeled map[string]map[string][]int             // by namespace ("" for all) and label: indices of pods
 	closed  map[string]bool                         // namespaces where a NetworkPolicy is for every pod
@@ -41,8 +40,9 @@ type inventory struct {
 	limits  map[string]map[corev1.ResourceName]bool // by namespace: which limits and requests a LimitRange defaults
 	opaque  map[string]bool                         // namespaces with custom resources, whose controllers may make anything
 
-	matched  map[string][]int // what was selected, by namespace and selector
-	compared int              // labels, of maxCompared
+	matched  map[string][]int           // what was selected, by namespace and selector
+	named    map[string]map[string]bool // names of the ports of what was selected, in the same way
+	compared int                        // labels, of maxCompared
 }
 
 // ref names an object.
@@ -51,7 +51,7 @@ type ref struct{ kind, namespace, name string }
 // route is what an Ingress serves.
 type route struct{ namespace, class, host, path string }
 
-// servicePort is a port of a Service.
+// servicePort is a port of a Service, by its name or its number.
 type servicePort struct {
 	name   string
 	number int32
@@ -81,9 +81,9 @@ type podFacts struct {
 
 func newInventory() *inventory {
 	return &inventory{
-		first: map[ref]*subject{}, spread: map[ref]int{}, kinds: map[ref]int{}, keys: map[ref][]string{}, ports: map[ref][]servicePort{},
+		first: map[ref]*subject{}, spread: map[ref]int{}, kinds: map[ref]int{}, keys: map[ref]map[string]bool{}, ports: map[ref]map[servicePort]bool{},
 		claims: map[ref]bool{}, tokens: map[ref]bool{}, bound: map[ref]bool{}, scaled: map[ref][]*subject{}, counted: map[ref]bool{}, owner: map[*subject]int{}, routes: map[route]*subject{},
-		labeled: map[string]map[string][]int{}, matched: map[string][]int{}, limits: map[string]map[corev1.ResourceName]bool{}, opaque: map[string]bool{}, closed: map[string]bool{},
+		labeled: map[string]map[string][]int{}, matched: map[string][]int{}, named: map[string]map[string]bool{}, limits: map[string]map[corev1.ResourceName]bool{}, opaque: map[string]bool{}, closed: map[string]bool{},
 	}
 }
 
@@ -115,13 +115,13 @@ func (i *inventory) add(m *manifest) {
 	i.kinds[ref{kind: kind, namespace: m.namespace}]++
 	switch typed := m.typed.(type) {
 	case *corev1.ConfigMap:
-		i.keys[own] = append(slices.Collect(maps.Keys(typed.Data)), slices.Collect(maps.Keys(typed.BinaryData))...)
+		i.keys[own] = keysOf(typed.Data, typed.BinaryData)
 	case *secret:
-		i.keys[own] = append(slices.Collect(maps.Keys(typed.Data)), slices.Collect(maps.Keys(typed.StringData))...)
+		i.keys[own] = keysOf(typed.Data, typed.StringData)
 	case *corev1.Service:
-		ports := []servicePort{}
+		ports := map[servicePort]bool{}
 		for _, p := range typed.Spec.Ports {
-			ports = append(ports, servicePort{p.Name, p.Port})
+			ports[servicePort{name: p.Name}], ports[servicePort{number: p.Port}] = true, true
 		}
 		i.ports[own] = ports
 	case *corev1.PersistentVolumeClaim:
@@ -286,6 +286,10 @@ func (i *inventory) closest(kind, namespace, name string) (ref, bool) {
 // taken for the whole only where one rarely comes without the other: complete says so.
 func (i *inventory) missing(kind, namespace, name string, complete bool) answer {
 	p := i.find(kind, namespace, name)
+	if !identifier(strings.ReplaceAll(kind, ".", "")) {
+		kind = "object"
+	}
+	kind = shorten(kind)
 	switch {
 	case p.here:
 		return answer{}
@@ -303,7 +307,7 @@ func (i *inventory) missing(kind, namespace, name string, complete bool) answer 
 // lacks is the answer to whether a key of a ConfigMap or Secret exists, which does.
 func (i *inventory) lacks(kind, namespace, name, key string) answer {
 	r, ok := i.closest(kind, namespace, name)
-	if !ok || slices.Contains(i.keys[r], key) {
+	if !ok || i.keys[r][key] {
 		return answer{}
 	}
 	return failed("%s %s has no key %s", kind, value(name), value(key))
@@ -317,7 +321,8 @@ func (i *inventory) selected(namespace string, s labels.Selector) (found []int, 
 	}
 	key := namespace + " " + s.String()
 	if found, ok := i.matched[key]; ok {
-		return found, true
+		i.compared += 1 + len(found) // which are gone through
+		return found, i.compared <= maxCompared
 	}
 	for _, space := range spaces(namespace) {
 		byLabel := i.labeled[space]
@@ -342,6 +347,25 @@ func (i *inventory) selected(namespace string, s labels.Selector) (found []int, 
 	return found, true
 }
 
+// portsOf returns the names of the ports of the pods that a selector selects; nil if it selects none.
+func (i *inventory) portsOf(namespace string, s labels.Selector) (ports map[string]bool, whole bool) {
+	key := namespace + " " + s.String()
+	if ports, ok := i.named[key]; ok {
+		return ports, true
+	}
+	found, whole := i.selected(namespace, s)
+	for _, n := range found {
+		if ports == nil {
+			ports = map[string]bool{}
+		}
+		for _, name := range i.pods[n].ports {
+			ports[name] = true
+		}
+	}
+	i.named[key] = ports
+	return ports, whole
+}
+
 // decide tells the pods what selects them.
 func (i *inventory) decide() {
 	if i.decided {
@@ -358,7 +382,8 @@ func (i *inventory) decide() {
 	for _, b := range i.budgets {
 		found, whole := i.selected(b.namespace, b)
 		for _, n := range found {
-			if p := &i.pods[n]; len(p.budgets) < 2 {
+			p := &i.pods[n]
+			if len(p.budgets) == 0 || len(p.budgets) == 1 && p.budgets[0].name != b.subject.name {
 				p.budgets = append(p.budgets, b.subject)
 			}
 		}
@@ -386,7 +411,10 @@ func (i *inventory) podsOf(s *subject) *podFacts {
 
 // tight is the answer to whether so many of the pods that a budget selects must be there that none may go.
 func (i *inventory) tight(namespace string, s labels.Selector, need int32) answer {
-	found, _ := i.selected(namespace, s)
+	found, whole := i.selected(namespace, s)
+	if !whole {
+		return answer{}
+	}
 	total := int32(0)
 	for _, n := range found {
 		p := i.pods[n]
@@ -435,6 +463,18 @@ func (i *inventory) selectsNothing(namespace string, s labels.Selector) answer {
 func asSelector(s *metav1.LabelSelector) (labels.Selector, bool) {
 	parsed, err := metav1.LabelSelectorAsSelector(s)
 	return parsed, err == nil
+}
+
+// keysOf returns the keys of two mappings.
+func keysOf[A, B any](a map[string]A, b map[string]B) map[string]bool {
+	all := map[string]bool{}
+	for key := range a {
+		all[key] = true
+	}
+	for key := range b {
+		all[key] = true
+	}
+	return all
 }
 
 // plural counts things.

@@ -19,6 +19,8 @@ const (
 	maxAliasedBytes = 4 << 20 // bytes that the aliases of one input stand for
 
 	maxFaults         = 50         // faults that validate_manifests tells of one object
+	maxDigits         = 100        // of a quantity that is parsed
+	maxExponent       = 3          // digits of its exponent
 	maxHintWork       = 20_000_000 // letters and fields that are compared to guess what is meant by unknown names, in one run
 	maxTypos          = 3          // letters by which a misspelled name may differ
 	charactersPerTypo = 3          // of the name, for each of these

@@ -86,13 +86,8 @@ func serviceRules() []lintRule {
 					}
 					name := p.TargetPort.StrVal
 					r.later(fieldPath{"spec", "ports", i, "targetPort"}, func(known *inventory) answer {
-						found, _ := known.selected(namespace, chosen)
-						for _, n := range found {
-							if slices.Contains(known.pods[n].ports, name) {
-								return answer{}
-							}
-						}
-						if len(found) == 0 {
+						ports, whole := known.portsOf(namespace, chosen)
+						if !whole || ports == nil || ports[name] {
 							return answer{}
 						}
 						return failed("none of the selected pods has a port %s", value(name))
@@ -148,10 +143,16 @@ func ingressRules() []lintRule {
 					r.fail(fieldPath{"spec"}, "the Ingress has no TLS")
 					return
 				}
+				certified := map[string]bool{}
+				for _, t := range g.Spec.TLS {
+					certified["*"] = certified["*"] || len(t.Hosts) == 0
+					for _, host := range t.Hosts {
+						certified[host] = true
+					}
+				}
 				for i, rule := range g.Spec.Rules {
-					if rule.Host != "" && !slices.ContainsFunc(g.Spec.TLS, func(t networkingv1.IngressTLS) bool {
-						return len(t.Hosts) == 0 || slices.ContainsFunc(t.Hosts, func(h string) bool { return covers(h, rule.Host) })
-					}) {
+					_, domain, _ := strings.Cut(rule.Host, ".")
+					if rule.Host != "" && !certified["*"] && !certified[rule.Host] && !certified["*."+domain] {
 						r.fail(fieldPath{"spec", "rules", i, "host"}, "no TLS is for the host %s", value(rule.Host))
 					}
 				}
@@ -192,7 +193,7 @@ func ingressRules() []lintRule {
 			Check: on(func(g *networkingv1.Ingress, r reporter) {
 				for key := range g.Annotations {
 					if name, ok := strings.CutPrefix(key, "nginx.ingress.kubernetes.io/"); ok && strings.HasSuffix(name, "-snippet") {
-						r.fail(fieldPath{"metadata", "annotations", key}, "the annotation %s is configuration of the proxy", key)
+						r.fail(fieldPath{"metadata", "annotations", key}, "the annotation %s is configuration of the proxy", value(key))
 					}
 				}
 			}),
@@ -213,7 +214,7 @@ func ingressRules() []lintRule {
 					for j, p := range rule.HTTP.Paths {
 						at := routeOf(g, r.m.namespace, rule.Host, p.Path)
 						r.later(fieldPath{"spec", "rules", i, "http", "paths", j}, func(known *inventory) answer {
-							if first := known.routes[at]; first != nil && first != own {
+							if first := known.routes[at]; first != nil && first.name != own.name {
 								return failed("%s has the path, too", first.name)
 							}
 							return answer{}
@@ -238,15 +239,16 @@ func ingressRules() []lintRule {
 							return a
 						}
 						own, ok := known.closest("Service", namespace, name)
-						if !ok || slices.ContainsFunc(known.ports[own], func(p servicePort) bool {
-							return port.Name != "" && p.name == port.Name || port.Number != 0 && p.number == port.Number
-						}) || port == (networkingv1.ServiceBackendPort{}) {
+						switch {
+						case !ok, known.ports[own][servicePort{port.Name, port.Number}]:
+							return answer{}
+						case port.Name != "":
+							return failed("the Service %s has no port %s", value(name), value(port.Name))
+						case port.Number != 0:
+							return failed("the Service %s has no port %d", value(name), port.Number)
+						default:
 							return answer{}
 						}
-						if port.Name != "" {
-							return failed("the Service %s has no port %s", value(name), value(port.Name))
-						}
-						return failed("the Service %s has no port %d", value(name), port.Number)
 					})
 				}
 				if b := g.Spec.DefaultBackend; b != nil {
@@ -276,16 +278,6 @@ func behindController(g *networkingv1.Ingress) bool {
 	return true
 }
 
-// covers says whether a certificate for a name, which may be a wildcard, is for a host.
-func covers(name, host string) bool {
-	if name == host {
-		return true
-	}
-	domain, wildcard := strings.CutPrefix(name, "*")
-	_, rest, ok := strings.Cut(host, ".")
-	return wildcard && ok && "."+rest == domain
-}
-
 // sharesPaths says whether the Ingress is to share the paths of another.
 func sharesPaths(g *networkingv1.Ingress) bool {
 	return g.Annotations["nginx.ingress.kubernetes.io/canary"] == "true"
@@ -307,6 +299,18 @@ func routeOf(g *networkingv1.Ingress, namespace, host, path string) route {
 }
 
 func networkRules() []lintRule {
+	// open reports a rule of a policy that is for every peer and port.
+	open := func(at fieldPath, field string, peers []networkingv1.NetworkPolicyPeer, ports []networkingv1.NetworkPolicyPort, r reporter) {
+		if len(ports) > 0 {
+			return
+		}
+		if len(peers) == 0 {
+			r.fail(at, "the policy is open %s every peer, at every port", field)
+		}
+		if i := slices.IndexFunc(peers, openBlock); i >= 0 {
+			r.fail(at.below(field, i, "ipBlock", "cidr"), "the policy is open %s every address, at every port", field)
+		}
+	}
 	return []lintRule{
 		{
 			ID: "network/isolated", Title: "Network policies are for every pod", Severity: finding.Low, Kinds: kindPods,
@@ -392,13 +396,7 @@ func networkRules() []lintRule {
 			Fix:        "name the peers in from, and the ports",
 			Check: on(func(p *networkingv1.NetworkPolicy, r reporter) {
 				for i, rule := range p.Spec.Ingress {
-					at := fieldPath{"spec", "ingress", i}
-					if len(rule.From) == 0 && len(rule.Ports) == 0 {
-						r.fail(at, "the policy lets in everyone, at every port")
-					}
-					if j := slices.IndexFunc(rule.From, openBlock); j >= 0 && len(rule.Ports) == 0 {
-						r.fail(at.below("from", j, "ipBlock", "cidr"), "the policy lets in every address, at every port")
-					}
+					open(fieldPath{"spec", "ingress", i}, "from", rule.From, rule.Ports, r)
 				}
 			}),
 		},
@@ -409,13 +407,7 @@ func networkRules() []lintRule {
 			Fix:        "name the peers in to, and the ports",
 			Check: on(func(p *networkingv1.NetworkPolicy, r reporter) {
 				for i, rule := range p.Spec.Egress {
-					at := fieldPath{"spec", "egress", i}
-					if len(rule.To) == 0 && len(rule.Ports) == 0 {
-						r.fail(at, "the policy lets out to everywhere, at every port")
-					}
-					if j := slices.IndexFunc(rule.To, openBlock); j >= 0 && len(rule.Ports) == 0 {
-						r.fail(at.below("to", j, "ipBlock", "cidr"), "the policy lets out to every address, at every port")
-					}
+					open(fieldPath{"spec", "egress", i}, "to", rule.To, rule.Ports, r)
 				}
 			}),
 		},

@@ -431,10 +431,14 @@ func hostRules() []lintRule {
 			References: []string{"kube-linter writable-host-mount"},
 			Why:        "Who can write to the node's files can wait for the node to run them.",
 			Fix:        "set readOnly: true at the mount",
-			Check: eachContainer(func(c container, r reporter) {
-				for i, m := range c.VolumeMounts {
-					if !m.ReadOnly && slices.ContainsFunc(c.pod.spec.Volumes, func(v corev1.Volume) bool { return v.Name == m.Name && v.HostPath != nil }) {
-						r.fail(c.at("volumeMounts", i), "%s can write to %s, which is a path of the node", c, value(m.MountPath))
+			Check: eachPod(func(w *workload, r reporter) {
+				ofNode := map[string]bool{}
+				w.hostVolumes(func(_ int, name, _ string) { ofNode[name] = true })
+				for _, c := range w.containers {
+					for i, m := range c.VolumeMounts {
+						if !m.ReadOnly && ofNode[m.Name] {
+							r.fail(c.at("volumeMounts", i), "%s can write to %s, which is a path of the node", c, value(m.MountPath))
+						}
 					}
 				}
 			}),

@@ -27,8 +27,11 @@ func grants(p rbacv1.PolicyRule, group, resource string, verbs ...string) bool {
 	if !has(p.APIGroups, group) || len(p.ResourceNames) > 0 {
 		return false
 	}
-	parent, sub, nested := strings.Cut(resource, "/")
-	if !slices.Contains(p.Resources, resource) && !(nested && (slices.Contains(p.Resources, "*/"+sub) || slices.Contains(p.Resources, parent+"/*"))) && !(slices.Contains(p.Resources, "*") && !nested) {
+	names := []string{resource, "*"}
+	if parent, sub, nested := strings.Cut(resource, "/"); nested {
+		names = []string{resource, "*/" + sub, parent + "/*"}
+	}
+	if !slices.ContainsFunc(names, func(name string) bool { return slices.Contains(p.Resources, name) }) {
 		return false
 	}
 	return slices.ContainsFunc(verbs, func(v string) bool { return has(p.Verbs, v) })
@@ -60,6 +63,15 @@ func eachBinding(check func(role rbacv1.RoleRef, subjects []rbacv1.Subject, r re
 			check(typed.RoleRef, typed.Subjects, r)
 		}
 	}
+}
+
+// eachSubject makes a check of those who are bound.
+func eachSubject(check func(s rbacv1.Subject, at fieldPath, r reporter)) func(*manifest, reporter) {
+	return eachBinding(func(_ rbacv1.RoleRef, subjects []rbacv1.Subject, r reporter) {
+		for i, s := range subjects {
+			check(s, fieldPath{"subjects", i}, r)
+		}
+	})
 }
 
 func rbacRules() []lintRule {
@@ -166,11 +178,9 @@ func rbacRules() []lintRule {
 			References: []string{"CIS 5.1.7"},
 			Why:        "Members of system:masters may do everything whatever RBAC says, and cannot be taken out of it before their certificate ends.",
 			Fix:        "bind a group of your own",
-			Check: eachBinding(func(_ rbacv1.RoleRef, subjects []rbacv1.Subject, r reporter) {
-				for i, s := range subjects {
-					if s.Kind == rbacv1.GroupKind && s.Name == "system:masters" {
-						r.fail(fieldPath{"subjects", i, "name"}, "the binding gives rights to system:masters")
-					}
+			Check: eachSubject(func(s rbacv1.Subject, at fieldPath, r reporter) {
+				if s.Kind == rbacv1.GroupKind && s.Name == "system:masters" {
+					r.fail(at.below("name"), "the binding gives rights to system:masters")
 				}
 			}),
 		},
@@ -194,11 +204,9 @@ func rbacRules() []lintRule {
 			References: []string{"CIS 5.1.5"},
 			Why:        "Every pod of the namespace that names no account of its own gets the rights.",
 			Fix:        "make a ServiceAccount for the pods that need them",
-			Check: eachBinding(func(_ rbacv1.RoleRef, subjects []rbacv1.Subject, r reporter) {
-				for i, s := range subjects {
-					if s.Kind == rbacv1.ServiceAccountKind && s.Name == "default" {
-						r.fail(fieldPath{"subjects", i, "name"}, "the binding gives rights to the default service account")
-					}
+			Check: eachSubject(func(s rbacv1.Subject, at fieldPath, r reporter) {
+				if s.Kind == rbacv1.ServiceAccountKind && s.Name == "default" {
+					r.fail(at.below("name"), "the binding gives rights to the default service account")
 				}
 			}),
 		},
@@ -206,12 +214,9 @@ func rbacRules() []lintRule {
 			ID: "rbac/subject", Title: "Bindings name service accounts that exist", Severity: finding.Medium, Kinds: kindBindings,
 			Why: "Whoever later makes an account of that name gets the rights.",
 			Fix: "correct the name or namespace, or remove the subject",
-			Check: eachBinding(func(_ rbacv1.RoleRef, subjects []rbacv1.Subject, r reporter) {
-				for i, s := range subjects {
-					if s.Kind == rbacv1.ServiceAccountKind && s.Name != "default" {
-						namespace, name := s.Namespace, s.Name
-						r.later(fieldPath{"subjects", i}, func(known *inventory) answer { return known.missing("ServiceAccount", namespace, name, false) })
-					}
+			Check: eachSubject(func(s rbacv1.Subject, at fieldPath, r reporter) {
+				if s.Kind == rbacv1.ServiceAccountKind && s.Name != "default" {
+					r.later(at, func(known *inventory) answer { return known.missing("ServiceAccount", s.Namespace, s.Name, false) })
 				}
 			}),
 		},
@@ -226,6 +231,9 @@ func rbacRules() []lintRule {
 					if strings.HasPrefix(name, "system:") || slices.Contains([]string{"cluster-admin", "admin", "edit", "view"}, name) {
 						return
 					}
+				}
+				if kind == "Role" && (strings.HasPrefix(name, "system:") || name == "extension-apiserver-authentication-reader") && system(namespace) {
+					return
 				}
 				r.later(fieldPath{"roleRef"}, func(known *inventory) answer { return known.missing(kind, namespace, name, false) })
 			}),

@@ -94,6 +94,17 @@ func needs(kind string) func(*manifest, reporter) {
 	})
 }
 
+// claimed returns the volumes that a StatefulSet makes claims for, which stand in place of others of their names.
+func claimed(m *manifest) map[string]bool {
+	volumes := map[string]bool{}
+	if set, ok := m.typed.(*appsv1.StatefulSet); ok {
+		for _, claim := range set.Spec.VolumeClaimTemplates {
+			volumes[claim.Name] = true
+		}
+	}
+	return volumes
+}
+
 func referenceRules() []lintRule {
 	return []lintRule{
 		{
@@ -126,9 +137,9 @@ func referenceRules() []lintRule {
 			Why: "A pod whose claim does not exist is not scheduled.",
 			Fix: "correct the name, or add the PersistentVolumeClaim",
 			Check: eachPod(func(w *workload, r reporter) {
-				namespace := r.m.namespace
+				namespace, made := r.m.namespace, claimed(r.m)
 				for i, v := range w.spec.Volumes {
-					if v.PersistentVolumeClaim != nil {
+					if v.PersistentVolumeClaim != nil && !made[v.Name] {
 						name := v.PersistentVolumeClaim.ClaimName
 						r.later(fieldPath{"spec", "volumes", i, "persistentVolumeClaim"}, func(known *inventory) answer {
 							return known.missing("PersistentVolumeClaim", namespace, name, false)
@@ -142,14 +153,9 @@ func referenceRules() []lintRule {
 			Why: "The API server refuses a pod that mounts what it does not have.",
 			Fix: "correct the name, or add the volume",
 			Check: eachPod(func(w *workload, r reporter) {
-				volumes := map[string]bool{}
+				volumes := claimed(r.m)
 				for _, v := range w.spec.Volumes {
 					volumes[v.Name] = true
-				}
-				if set, ok := r.m.typed.(*appsv1.StatefulSet); ok {
-					for _, claim := range set.Spec.VolumeClaimTemplates {
-						volumes[claim.Name] = true
-					}
 				}
 				for _, c := range w.containers {
 					for i, m := range c.VolumeMounts {

@@ -191,18 +191,23 @@ func TestGood(t *testing.T) {
 	}
 }
 
+// replied returns what a tool without a workspace answers.
+func replied[Out any](t *testing.T, tool string, args map[string]any) (out Out, err error) {
+	t.Helper()
+	raw, err := json.Marshal(args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := toolNamed(t, mcpserver.Env{}, tool).Call(t.Context(), raw)
+	if err == nil {
+		err = json.Unmarshal(result.Structured, &out)
+	}
+	return out, err
+}
+
 func TestExplainCheck(t *testing.T) {
 	explain := func(id string) (explainCheckOut, error) {
-		raw, err := json.Marshal(map[string]string{"id": id})
-		if err != nil {
-			t.Fatal(err)
-		}
-		result, err := toolNamed(t, mcpserver.Env{}, "explain_check").Call(t.Context(), raw)
-		var out explainCheckOut
-		if err == nil {
-			err = json.Unmarshal(result.Structured, &out)
-		}
-		return out, err
+		return replied[explainCheckOut](t, "explain_check", map[string]any{"id": id})
 	}
 	for _, e := range catalog() {
 		out, err := explain(e.ID)
@@ -228,16 +233,7 @@ func TestExplainCheck(t *testing.T) {
 
 func TestLintTool(t *testing.T) {
 	lint := func(args map[string]any) (lintManifestsOut, error) {
-		raw, err := json.Marshal(args)
-		if err != nil {
-			t.Fatal(err)
-		}
-		result, err := toolNamed(t, mcpserver.Env{}, "lint_manifests").Call(t.Context(), raw)
-		var out lintManifestsOut
-		if err == nil {
-			err = json.Unmarshal(result.Structured, &out)
-		}
-		return out, err
+		return replied[lintManifestsOut](t, "lint_manifests", args)
 	}
 	const text = "apiVersion: v1\nkind: Service\nmetadata: {name: s, namespace: shop}\nspec: {type: NodePort, selector: {a: b}}\n---\n" +
 		"apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: r}\nrules: [{apiGroups: [\"\"], resources: [x], verbs: [\"*\"]}]\n---\n" +

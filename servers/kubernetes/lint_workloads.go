@@ -174,11 +174,11 @@ func workloadRules() []lintRule {
 			}),
 		},
 		{
-			ID: "workload/host-network-dns", Title: "Pods in the node's network find Services", Severity: finding.Low, Kinds: kindPods,
+			ID: "workload/host-network-dns", Title: "Pods in the node's network find Services", Severity: finding.Low, Kinds: "pods but those of kube-system",
 			Why: "With hostNetwork and the default dnsPolicy a pod asks the node's resolver, which knows no Services.",
 			Fix: "set dnsPolicy: ClusterFirstWithHostNet",
 			Check: eachPod(func(w *workload, r reporter) {
-				if w.spec.HostNetwork && (w.spec.DNSPolicy == "" || w.spec.DNSPolicy == corev1.DNSClusterFirst) {
+				if w.spec.HostNetwork && !system(w.namespace) && (w.spec.DNSPolicy == "" || w.spec.DNSPolicy == corev1.DNSClusterFirst) {
 					r.fail(fieldPath{"spec", "dnsPolicy"}, "the pod is in the node's network, and asks the node's resolver")
 				}
 			}),
@@ -312,7 +312,7 @@ func availabilityRules() []lintRule {
 			ID: "availability/budget-selects", Title: "Disruption budgets select pods", Severity: finding.Medium, Kinds: "PodDisruptionBudget",
 			Why: "A budget that selects nothing guards nothing.",
 			Fix: "select labels that the pods have",
-			Check: onBudget(func(b *policyv1.PodDisruptionBudget, s labels.Selector, r reporter) {
+			Check: onBudget(func(_ *policyv1.PodDisruptionBudget, s labels.Selector, r reporter) {
 				namespace := r.m.namespace
 				r.later(fieldPath{"spec", "selector"}, func(known *inventory) answer { return known.selectsNothing(namespace, s) })
 			}),
@@ -350,7 +350,7 @@ func availabilityRules() []lintRule {
 			ID: "availability/one-budget", Title: "Pods have one disruption budget", Severity: finding.Medium, Kinds: "pods",
 			Why: "A pod with two budgets cannot be evicted at all.",
 			Fix: "select disjoint pods, or join the budgets",
-			Check: eachPod(func(w *workload, r reporter) {
+			Check: eachPod(func(_ *workload, r reporter) {
 				s := r.m.subject
 				r.later(fieldPath{"metadata", "labels"}, func(known *inventory) answer {
 					if p := known.podsOf(s); p != nil && len(p.budgets) > 1 {
@@ -389,8 +389,8 @@ func availabilityRules() []lintRule {
 				namespace, own := r.m.namespace, r.m.subject
 				target := ref{s.target.Kind, namespace, s.target.Name}
 				r.later(fieldPath{"spec", "scaleTargetRef"}, func(known *inventory) answer {
-					if all := known.scaled[target]; len(all) > 1 && all[0] != own {
-						return failed("%s scales the %s already", all[0].name, target.kind)
+					if all := known.scaled[target]; len(all) > 0 && all[0].name != own.name {
+						return failed("%s scales the same already", all[0].name)
 					}
 					if known.counted[target] {
 						return failed("the %s %s sets replicas itself", target.kind, value(target.name))
@@ -416,7 +416,7 @@ func availabilityRules() []lintRule {
 						if p == nil || p.requests[name] || known.limits[namespace]["requests."+name] {
 							return answer{}
 						}
-						return failed("it scales by a share of %s, which not every container of %s requests", name, known.first[own].name)
+						return failed("it scales by a share of %s, which not every container of %s requests", value(name), known.first[own].name)
 					})
 				}
 			}),

@@ -1,5 +1,5 @@
-// Command kubernetes serves Kubernetes policy over MCP, before anything is deployed: manifests against the
-// Pod Security Standards and the rules of its lint. The same binary is a gate for pipelines, as `kubernetes check`.
+// Command kubernetes serves Kubernetes policy over MCP, before anything is deployed: manifests against the schemas
+// of a release, the Pod Security Standards, the rules of its lint, and policies of one's own. The same binary is a gate for pipelines, as `kubernetes check`.
 package main
 
 import (

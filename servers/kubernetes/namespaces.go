@@ -77,18 +77,14 @@ func (c *checker) readNamespaces(inputs []finding.Input) map[string]api.Policy {
 		policies[ns.Name], _ = api.PolicyToEvaluate(ns.Labels, api.Policy{Enforce: newest, Audit: newest, Warn: newest})
 	}
 	for _, in := range inputs {
-		if !mayLabel(in.Data) {
-			continue
-		}
-		if trimmed := bytes.TrimSpace(in.Data); len(trimmed) > 0 && trimmed[0] == '{' {
-			readObjects(in.Name, in.Data, c.values, yield, func(finding.Finding) {})
-			continue
-		}
+		var likely [][]byte
 		for _, part := range split(in.Name, in.Data) {
 			if mayLabel(part.text) {
-				readObjects(in.Name, part.text, c.values, yield, func(finding.Finding) {})
+				likely = append(likely, part.text)
 			}
 		}
+		// Together, so that the bounds on documents and aliases are for all of them.
+		readObjects(in.Name, bytes.Join(likely, []byte("\n---\n")), c.values, yield, func(finding.Finding) {})
 	}
 	return policies
 }

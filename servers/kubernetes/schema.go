@@ -32,7 +32,7 @@ var schemasText string
 // gvk names a kind as a manifest does: apiVersion is GROUP/VERSION, or VERSION alone in the core group.
 type gvk struct{ apiVersion, kind string }
 
-func (k gvk) String() string { return stated(k.apiVersion) + " " + k.kind }
+func (k gvk) String() string { return stated(k.apiVersion) + " " + shorten(k.kind) }
 
 // release is a minor release of Kubernetes 1.
 type release int

@@ -20,10 +20,10 @@ type customKind struct {
 // customKinds are the kinds of CustomResourceDefinitions. Of two that define one kind the last counts.
 type customKinds map[gvk]customKind
 
-// has says whether some version of a kind of this group is defined.
-func (c customKinds) has(group_, kind string) bool {
+// has says whether some version of a kind of a group is defined.
+func (c customKinds) has(of, kind string) bool {
 	for k := range c {
-		if k.kind == kind && group(k.apiVersion) == group_ {
+		if k.kind == kind && group(k.apiVersion) == of {
 			return true
 		}
 	}

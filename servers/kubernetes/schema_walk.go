@@ -27,6 +27,8 @@ type fault struct {
 	message string // without any value of the input
 	reason  string // why the verdict is unknown
 	fix     string
+
+	endless bool // the value must not be decoded: that would take no end
 }
 
 // walk compares one object, as JSON, with its shape.
@@ -40,19 +42,25 @@ type walk struct {
 	left   int         // faults that may still be told
 	hints  *int        // work that may still go into guessing what is meant
 	report func(fault)
+
+	endless bool // report nothing but values that must not be decoded
 }
 
 // compare reports where raw, one JSON object, is not of a shape. It fails only on what is no JSON.
 func (v *manifestValidator) compare(raw json.RawMessage, of *shape, report func(fault)) error {
 	w := walk{
 		at: v.at, meta: v.schemas.meta, left: maxFaults, hints: &v.hints, report: report,
-		dec: jsontext.NewDecoder(bytes.NewReader(raw), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)),
+		dec: newDecoder(raw),
 	}
 	return w.value(of)
 }
 
+func newDecoder(raw []byte) *jsontext.Decoder {
+	return jsontext.NewDecoder(bytes.NewReader(raw), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+}
+
 func (w *walk) fault(f fault) {
-	if w.left == 0 {
+	if w.left == 0 || w.endless && !f.endless {
 		return
 	}
 	w.left--
@@ -231,11 +239,52 @@ func (w *walk) scalar(s *shape) error {
 	if err != nil {
 		return err
 	}
+	if s.form == formQuantity && (raw.Kind() == '"' || raw.Kind() == '0') && mayBeEndless(raw) {
+		w.fault(fault{
+			rule: ruleType, verdict: finding.Unknown, endless: true, message: "a quantity of more digits than any has",
+			reason: "it is not decoded, since that takes very long, also for the API server", fix: "write " + s.form.describe(),
+		})
+		return nil
+	}
 	if decodes(s, raw) {
 		return nil
 	}
 	w.fault(mistypedFault(s, raw.Kind()))
 	return nil
+}
+
+// mayBeEndless says whether a text holds a number of so many digits, or with an exponent so large, that to parse it as a quantity takes
+// minutes, since that is done digit by digit. 1e-2147483648 is an example. In a whole object it may well be no quantity.
+func mayBeEndless(text []byte) bool {
+	digits, exponent := 0, false
+	for i, c := range text {
+		switch {
+		case c >= '0' && c <= '9' || c == '.':
+			if digits++; digits > maxDigits || exponent && digits > maxExponent {
+				return true
+			}
+		case (c == 'e' || c == 'E') && i > 0 && (text[i-1] >= '0' && text[i-1] <= '9' || text[i-1] == '.'):
+			digits, exponent = 0, true
+		case (c == '-' || c == '+') && exponent && digits == 0:
+		default:
+			digits, exponent = 0, false
+		}
+	}
+	return false
+}
+
+// endless returns the place of a value of a built-in kind that must not be decoded, if the object has one.
+func (s *schemas) endless(o object) (at fieldPath, found bool) {
+	of := s.kind(gvk{o.apiVersion, o.kind}, s.newest)
+	if of == nil || !mayBeEndless(o.raw) {
+		return nil, false
+	}
+	w := walk{
+		at: s.newest, meta: s.meta, left: 1, endless: true, dec: newDecoder(o.raw),
+		report: func(f fault) { at, found = f.path, true },
+	}
+	err := w.value(of)
+	return at, found || err != nil
 }
 
 // decodes says whether a value decodes into a field of a form, by the code that the API server runs.
@@ -405,7 +454,7 @@ func takenWithout() []string {
 
 // unknown reports a field that its object does not have; its name is the last step of the path.
 func (w *walk) unknown(of *fieldSet, name string) {
-	if w.left == 0 {
+	if w.left == 0 || w.endless {
 		return
 	}
 	f := fault{

@@ -179,6 +179,7 @@ func (s server) judge(ctx context.Context, c *checker, text, path string) (*run,
 	for i, f := range files {
 		inputs[i] = finding.Input{Name: f.Path, Data: f.Data}
 	}
+	c.structure = s.schemas
 	r, err := c.start(inputs)
 	if err != nil {
 		return nil, nil, err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,35 +21,46 @@ import (
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/workspace"
 )
 
+// workspaceOf is a workspace of these files, or none.
+func workspaceOf(t testing.TB, files map[string]string) *workspace.Root {
+	t.Helper()
+	if files == nil {
+		return nil
+	}
+	dir := t.TempDir()
+	for name, content := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	root, err := workspace.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = root.Close() })
+	return root
+}
+
 // toolFor returns the tool over a workspace of these files, or over none.
 func toolFor(t testing.TB, files map[string]string) mcpserver.Tool {
 	t.Helper()
-	var env mcpserver.Env
-	if files != nil {
-		dir := t.TempDir()
-		for name, content := range files {
-			path := filepath.Join(dir, name)
-			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		root, err := workspace.Open(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = root.Close() })
-		env.Workspace = root
-	}
-	return toolNamed(t, env, "check_pod_security")
+	return toolNamed(t, mcpserver.Env{Workspace: workspaceOf(t, files)}, "check_pod_security")
 }
 
-// toolNamed returns one tool of the server.
-func toolNamed(t testing.TB, env mcpserver.Env, name string) mcpserver.Tool {
+// toolNamed returns one tool of the server, as started with these flags.
+func toolNamed(t testing.TB, env mcpserver.Env, name string, args ...string) mcpserver.Tool {
 	t.Helper()
-	all, err := tools(env, &options{})
+	var own options
+	set := flag.NewFlagSet("", flag.ContinueOnError)
+	own.flags(set)
+	if err := set.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	all, err := tools(env, &own)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -137,8 +137,13 @@ func (v *manifestValidator) shape(o object, tell func(fault)) *shape {
 			message: fmt.Sprintf("the CustomResourceDefinition of %s has no version %s", k.kind, stated(k.apiVersion)),
 			fix:     "write a version that it has"})
 	default:
+		if near := v.nearestVersion(k); near != "" {
+			tell(fault{rule: ruleNoSchema, verdict: finding.Unknown, path: fieldPath{"apiVersion"}, message: fmt.Sprintf("not validated; is %s meant?", near),
+				reason: fmt.Sprintf("Kubernetes itself has %s only in other groups than %s", k.kind, stated(k.apiVersion)), fix: "write apiVersion: " + near})
+			break
+		}
 		tell(fault{rule: ruleNoSchema, verdict: finding.Unknown, path: fieldPath{"apiVersion"}, message: "not validated",
-			reason: fmt.Sprintf("%s is no kind of Kubernetes itself, and its CustomResourceDefinition is not given", shorten(k.String())),
+			reason: fmt.Sprintf("%s in %s is no kind of Kubernetes itself, and its CustomResourceDefinition is not given", shorten(k.kind), stated(k.apiVersion)),
 			fix:    "give the CustomResourceDefinition in the same input, or mount it with --schemas"})
 	}
 	return s
@@ -153,7 +158,7 @@ func (v *manifestValidator) customShape(k gvk, c customKind, tell func(fault)) *
 	case c.shape == nil:
 		tell(fault{rule: ruleNoSchema, verdict: finding.Unknown, path: at, message: "not validated", reason: "its CustomResourceDefinition is given, but " + c.reason})
 	case c.deprecated:
-		tell(fault{rule: ruleDeprecatedAPI, verdict: finding.Unknown, path: at, message: shorten(k.String()) + " is deprecated",
+		tell(fault{rule: ruleDeprecatedAPI, verdict: finding.Unknown, path: at, message: k.String() + " is deprecated",
 			reason: "the API server still takes it, with a warning", fix: "write a version that its CustomResourceDefinition does not call deprecated"})
 	}
 	return c.shape
@@ -217,7 +222,7 @@ func (v *manifestValidator) tellMissing(k gvk, tell func(fault)) {
 		}
 		f.message = fmt.Sprintf("%s does not have %s, %s", v.at, k, when(all))
 	default:
-		f.message = fmt.Sprintf("Kubernetes has no %s", shorten(k.String()))
+		f.message = fmt.Sprintf("Kubernetes has no %s in %s", shorten(k.kind), stated(k.apiVersion))
 	}
 	if r := v.replacement(k); r != (gvk{}) {
 		f.fix = fmt.Sprintf("write %s (kubectl convert changes the fields that differ)", r)
@@ -268,6 +273,15 @@ func (v *manifestValidator) nearestKind(k gvk) gvk {
 		return v.here(v.schemas.byKind[near])[0]
 	}
 	return gvk{}
+}
+
+// nearestVersion is the apiVersion that is most likely meant, of those that have the kind.
+func (v *manifestValidator) nearestVersion(k gvk) string {
+	var versions []string
+	for _, other := range v.here(v.schemas.byKind[k.kind]) {
+		versions = append(versions, other.apiVersion)
+	}
+	return nearest(k.apiVersion, versions, &v.hints)
 }
 
 // duplicate is a key that stands in one mapping again.
@@ -384,6 +398,7 @@ func mergedKeys(n *yaml.Node, depth int) []string {
 			}
 			keys = append(keys, keyIdentity(resolve(n.Content[i])))
 		}
+	default: // nothing to merge
 	}
 	return keys
 }

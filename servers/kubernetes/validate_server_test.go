@@ -60,6 +60,9 @@ func testMutations(t *testing.T, c *clustertest.Cluster) {
 		}
 		for i := range *mutationsEach {
 			text, what := mutate(t, r, sample.text)
+			if i%5 == 4 {
+				text, what = edit(r, sample.text)
+			}
 			contentType := yamlType
 			if i%4 == 3 {
 				if asJSON, err := kyaml.YAMLToJSON(text); err == nil {
@@ -380,6 +383,28 @@ func mutate(t *testing.T, r *rand.Rand, sample []byte) (text []byte, what string
 	}
 	t.Fatal("nothing to change")
 	return nil, ""
+}
+
+// edits are what edit puts into a text. None begins or ends a document: a server takes the first and does not look at the rest.
+var edits = []string{
+	" ", "  ", "\t", "\n", "\n\n", ":", ": ", "-", "- ", "#", " #", "{", "}", "[", "]", ",", "\"", "'", "&a ", "*a", "!", "!!str ", "|", "|\n", ">", "?", "? ", "%", "@", "`",
+	"\x00", "\r", "\r\n", "\u0085", "\u2028", "\ufeff", "\xff", "~", "<<: ", "=", "0", "1", "e", "true", "é", "\\", "\\u0000", "\x7f", "\x1b",
+}
+
+// edit changes the text below apiVersion and kind as a slip of the finger does.
+func edit(r *rand.Rand, sample []byte) (text []byte, what string) {
+	below := bytes.Index(sample, []byte("\nkind: "))
+	below += 1 + bytes.IndexByte(sample[below+1:], '\n')
+	text = slices.Clone(sample)
+	for range 1 + r.IntN(2) {
+		at := below + r.IntN(len(text)-below)
+		if r.IntN(3) == 0 {
+			text = slices.Delete(text, at, min(len(text), at+1+r.IntN(3)))
+		} else {
+			text = slices.Insert(text, at, []byte(edits[r.IntN(len(edits))])...)
+		}
+	}
+	return text, "an edit"
 }
 
 // place is a value in an object: the entry of a mapping, or an item of a list. index is of the value in parent.Content.

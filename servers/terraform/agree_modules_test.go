@@ -196,7 +196,7 @@ func evaluatedHere(t *testing.T, dir string) map[string]any {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := newCheck(l, ".", nil)
+	c := newCheck(l, ".")
 	c.arguments = c.readArguments(m, nil)
 	out := map[string]any{}
 	for _, r := range newWorld(c, m).all {

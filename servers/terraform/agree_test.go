@@ -107,7 +107,7 @@ func TestExpressionsAgree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := newCheck(l, ".", nil)
+	c := newCheck(l, ".")
 	c.arguments = c.readArguments(m, nil)
 	i := c.instance(m, nil, nil, "")
 	agreed := 0

@@ -3,6 +3,7 @@ package main
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -75,13 +76,13 @@ func written(e hclsyntax.Expression) string {
 	if diags.HasErrors() {
 		return "…"
 	}
-	text := traversal.RootName()
+	names := []string{traversal.RootName()}
 	for _, step := range traversal[1:] {
 		if attribute, ok := step.(hcl.TraverseAttr); ok {
-			text += "." + attribute.Name
+			names = append(names, attribute.Name)
 		}
 	}
-	return text
+	return strings.Join(names, ".")
 }
 
 func (c *bodyContent) nested(name string) ([]nested, string) {

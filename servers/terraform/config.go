@@ -62,7 +62,7 @@ func (l *loader) checkRoot(ctx context.Context, dir string, arguments map[string
 		return err
 	}
 	l.budget.expired = ctx.Err
-	c := newCheck(l, dir, nil)
+	c := newCheck(l, dir)
 	c.arguments = c.readArguments(m, arguments)
 	world := newWorld(c, m)
 	if err := r.judge(ctx, book, world.all); err != nil {
@@ -122,8 +122,7 @@ func (c *check) readArguments(m *module, given map[string]string) map[string]cty
 	for _, name := range sortedKeys(given) {
 		v := m.variables[name]
 		if v == nil {
-			c.problems.add(&configError{text: fmt.Sprintf("the call gives a value for var.%s, which is not declared", clip(name))})
-			continue
+			continue // another root module's; judge says so where there is none
 		}
 		if v.kind == cty.String {
 			out[name] = cty.StringVal(given[name])
@@ -189,7 +188,7 @@ func (c *check) readValues(name string, into map[string]cty.Value) {
 	for _, key := range sortedKeys(map[string]*hclsyntax.Attribute(attributes)) {
 		value, diags := c.budget.compile(attributes[key].Expr).syntax.Value(nil)
 		c.diagnose(diags)
-		if diags.HasErrors() || measure(value, maxValueNodes, maxValueBytes).tooLarge {
+		if diags.HasErrors() || measure(value, maxValueBytes).tooLarge {
 			value = unknown("var." + key)
 		}
 		into[key] = value

@@ -69,8 +69,8 @@ type expansion[T any] struct {
 	keyed   bool
 }
 
-func newCheck(l *loader, root string, arguments map[string]cty.Value) *check {
-	c := &check{loader: l, root: root, arguments: arguments}
+func newCheck(l *loader, root string) *check {
+	c := &check{loader: l, root: root}
 	c.table = c.functions()
 	return c
 }
@@ -124,7 +124,7 @@ func (s *scope) evaluateHere(e *expression) cty.Value {
 	if c.budget.spent != "" {
 		v = unknown(c.budget.spent)
 	}
-	taken := measure(v, maxValueNodes, maxValueBytes)
+	taken := measure(v, maxValueBytes)
 	if !c.budget.step(taken.nodes/stepNodes) || taken.tooLarge {
 		c.problems.add(&configError{place: place(e.source), text: fmt.Sprintf("too large: a value of more than %d values or %d bytes", maxValueNodes, maxValueBytes)})
 		v = unknown("a value that is too large")
@@ -626,24 +626,7 @@ func origins(marks cty.ValueMarks) cty.ValueMarks {
 
 // quote writes a key as Terraform does in addresses: with the language's escapes, and without templates.
 func quote(s string) string {
-	out := []byte{'"'}
-	for i, r := range s {
-		switch {
-		case r == '"' || r == '\\':
-			out = append(out, '\\', byte(r))
-		case r == '\n':
-			out = append(out, `\n`...)
-		case r == '\r':
-			out = append(out, `\r`...)
-		case r == '\t':
-			out = append(out, `\t`...)
-		case (r == '$' || r == '%') && strings.HasPrefix(s[i+1:], "{"):
-			out = append(out, byte(r), byte(r))
-		default:
-			out = append(out, string(r)...)
-		}
-	}
-	return string(append(out, '"'))
+	return `"` + strings.NewReplacer(`"`, `\"`, `\`, `\\`, "\n", `\n`, "\r", `\r`, "\t", `\t`, "${", "$${", "%{", "%%{").Replace(s) + `"`
 }
 
 // childrenOf returns the instances of the module that a call calls.

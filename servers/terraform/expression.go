@@ -298,7 +298,7 @@ type operand struct {
 
 func (e operand) Value(ctx *hcl.EvalContext) (cty.Value, hcl.Diagnostics) {
 	v, diags := e.Expression.Value(ctx)
-	if s := measure(v, maxFunctionNodes, maxFunctionBytes); s.tooLarge || !e.budget.step(s.nodes/stepNodes) {
+	if s := measure(v, maxFunctionBytes); s.tooLarge || !e.budget.step(s.nodes/stepNodes) {
 		return cty.DynamicVal.Mark(origin{name: "a comparison of values that are too large"}), diags
 	}
 	return v, diags
@@ -312,13 +312,13 @@ type size struct {
 
 // measure counts up to the bounds. What shares memory counts each time that it is there: whoever walks
 // through the value comes by it each time.
-func measure(v cty.Value, maxNodes, maxBytes int) size {
+func measure(v cty.Value, maxBytes int) size {
 	s := size{}
-	s.add(v, maxNodes, maxBytes)
+	s.add(v, maxBytes)
 	return s
 }
 
-func (s *size) add(v cty.Value, maxNodes, maxBytes int) {
+func (s *size) add(v cty.Value, maxBytes int) {
 	if v == cty.NilVal || s.tooLarge {
 		return
 	}
@@ -340,10 +340,10 @@ func (s *size) add(v cty.Value, maxNodes, maxBytes int) {
 			if key.Type() == cty.String && !key.IsMarked() && key.IsKnown() && !key.IsNull() {
 				s.bytes += len(key.AsString())
 			}
-			s.add(element, maxNodes, maxBytes)
+			s.add(element, maxBytes)
 		}
 	}
-	s.tooLarge = s.tooLarge || s.nodes > maxNodes || s.bytes > maxBytes
+	s.tooLarge = s.tooLarge || s.nodes > maxValueNodes || s.bytes > maxBytes
 }
 
 // tooPrecise says whether writing a number out takes more digits than anybody needs.

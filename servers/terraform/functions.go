@@ -125,7 +125,7 @@ func (c *check) bounded(name string, f function.Function) function.Function {
 		Type: func(args []cty.Value) (cty.Type, error) {
 			s := size{}
 			for _, arg := range args {
-				s.add(arg, maxFunctionNodes, maxFunctionBytes)
+				s.add(arg, maxFunctionBytes)
 			}
 			if s.tooLarge {
 				return cty.NilType, errTooLarge
@@ -140,7 +140,7 @@ func (c *check) bounded(name string, f function.Function) function.Function {
 		},
 		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
 			v, err := f.Call(args)
-			if err == nil && measure(v, maxFunctionNodes, maxFunctionBytes).tooLarge {
+			if err == nil && measure(v, maxFunctionBytes).tooLarge {
 				return cty.NilVal, errTooLarge
 			}
 			return v, err
@@ -171,11 +171,11 @@ func amplifies(name string, args []cty.Value, s size) error {
 	case "setproduct":
 		elements := len(args)
 		for _, arg := range args {
-			if n := count(arg); elements <= maxFunctionNodes {
+			if n := count(arg); elements <= maxValueNodes {
 				elements *= n
 			}
 		}
-		if elements > maxFunctionNodes {
+		if elements > maxValueNodes {
 			return errTooLarge
 		}
 	case "distinct", "matchkeys":
@@ -638,7 +638,7 @@ func (c *check) tryFunc() function.Function {
 		VarParam: &function.Parameter{Name: "expressions", Type: customdecode.ExpressionClosureType},
 		Type:     function.StaticReturnType(cty.DynamicPseudoType),
 		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
-			var last error = errors.New("at least one argument is required")
+			last := errors.New("at least one argument is required")
 			for _, arg := range args {
 				v, err := c.attempt(arg)
 				if err != nil {

@@ -18,6 +18,12 @@ import (
 // is, and HCL with each block of a kind in an array (resource.TYPE.NAME[0]) and expressions as their source
 // ("${var.x}"). Numbers are float64.
 func policyForm(name string, data []byte, values int) (any, error) {
+	if at := firstInvalid(data); at >= 0 {
+		return nil, &configError{
+			place: finding.Location{File: name, Line: 1 + bytes.Count(data[:at], []byte("\n"))},
+			text:  "not UTF-8: save the file as UTF-8",
+		}
+	}
 	if !isJSON(name, data) {
 		var err error
 		if data, err = hclForm(name, data); err != nil {

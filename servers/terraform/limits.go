@@ -28,10 +28,9 @@ const (
 	wholeSteps        = 10        // steps that an attribute of a resource counts for that is referred to as a whole
 	dynamicSize       = 5         // elements that a block counts for which a dynamic block makes
 	stepNodes         = 20        // values that are compared or passed to a function in one step
-	maxTemplateBytes  = 256 << 20 // bytes that templates put together
-	maxValueNodes     = 200_000   // values in one value
+	maxTemplateBytes  = 64 << 20  // bytes that templates put together
+	maxValueNodes     = 200_000   // values in one value, and in the arguments of one call
 	maxValueBytes     = 16 << 20  // bytes of the strings in one value
-	maxFunctionNodes  = 200_000   // values in the arguments of one call
 	maxFunctionBytes  = 8 << 20   // bytes of the strings in the arguments of one call, and of what it returns
 	maxSquareElements = 5000      // elements of what a function compares each with each
 	maxFormatWidth    = 10_000    // width or precision in a format

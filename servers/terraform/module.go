@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -233,6 +234,7 @@ func (l *loader) declare(m *module, b *hclsyntax.Block, override bool) {
 	}
 	switch made.mode {
 	case Settings:
+		nameAliases(b.Body)
 		m.settings = append(m.settings, made)
 	case Provider:
 		made.kind = made.name
@@ -257,11 +259,29 @@ func (l *loader) declare(m *module, b *hclsyntax.Block, override bool) {
 	}
 }
 
+// nameAliases makes a text of configuration_aliases, which are names of providers and refer to nothing.
+func nameAliases(settings *hclsyntax.Body) {
+	for _, b := range settings.Blocks {
+		if b.Type != "required_providers" {
+			continue
+		}
+		for _, attribute := range b.Body.Attributes {
+			object, ok := attribute.Expr.(*hclsyntax.ObjectConsExpr)
+			if !ok {
+				continue
+			}
+			for i, item := range object.Items {
+				if hcl.ExprAsKeyword(item.KeyExpr) == "configuration_aliases" {
+					object.Items[i].ValueExpr = &hclsyntax.LiteralValueExpr{Val: cty.StringVal("…"), SrcRange: item.ValueExpr.Range()}
+				}
+			}
+		}
+	}
+}
+
 // lay lays an override file's body over another.
 func lay(under, over *hclsyntax.Body) {
-	for name, attribute := range over.Attributes {
-		under.Attributes[name] = attribute
-	}
+	maps.Copy(under.Attributes, over.Attributes)
 	for _, b := range over.Blocks {
 		under.Blocks = slices.DeleteFunc(under.Blocks, func(o *hclsyntax.Block) bool { return o.Type == b.Type })
 	}
@@ -289,7 +309,7 @@ func (l *loader) declareVariable(m *module, b *block, override bool) {
 		for _, e := range diagnosed(diags) {
 			l.problems.add(e)
 		}
-		if measure(value, maxValueNodes, maxValueBytes).tooLarge {
+		if measure(value, maxValueBytes).tooLarge {
 			return cty.DynamicVal
 		}
 		return value

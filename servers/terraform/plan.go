@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"math/big"
 	"slices"
 	"strings"
@@ -154,16 +155,14 @@ func (p *plan) secrets() []string {
 	seen := map[string]bool{}
 	var visit func(value, mark any)
 	visit = func(value, mark any) {
-		if all, ok := mark.(bool); ok && !all {
-			return
-		}
+		secret, _ := mark.(bool)
 		switch value := value.(type) {
 		case string:
-			if len(value) >= minHidden {
+			if secret && len(value) >= minHidden {
 				seen[value] = true
 			}
 		case json.Number:
-			if len(value) >= minHidden {
+			if secret && len(value) >= minHidden {
 				seen[value.String()] = true
 			}
 		case map[string]any:
@@ -369,24 +368,35 @@ func prefixed(path, name string) string {
 
 func configKey(path, address string) string { return path + "|" + address }
 
+// outsideKeys yields the offsets of an address that are not in a key: not between [ and ].
+func outsideKeys(address string) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		depth, quoted := 0, false
+		for i := 0; i < len(address); i++ {
+			switch c := address[i]; {
+			case quoted && c == '\\':
+				i++
+			case c == '"' && depth > 0:
+				quoted = !quoted
+			case quoted:
+			case c == '[':
+				depth++
+			case c == ']':
+				depth--
+			case depth == 0:
+				if !yield(i) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // modulePath takes the keys out of a module's address: module.a["x"].module.b becomes module.a.module.b.
 func modulePath(address string) string {
 	var b strings.Builder
-	depth, quoted := 0, false
-	for i := 0; i < len(address); i++ {
-		switch c := address[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"' && depth > 0:
-			quoted = !quoted
-		case quoted:
-		case c == '[':
-			depth++
-		case c == ']':
-			depth--
-		case depth == 0:
-			b.WriteByte(c)
-		}
+	for i := range outsideKeys(address) {
+		b.WriteByte(address[i])
 	}
 	return b.String()
 }
@@ -397,19 +407,8 @@ func moduleChain(address string) []string {
 		return nil
 	}
 	var chain []string
-	depth, quoted := 0, false
-	for i := 0; i < len(address); i++ {
-		switch c := address[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"' && depth > 0:
-			quoted = !quoted
-		case quoted:
-		case c == '[':
-			depth++
-		case c == ']':
-			depth--
-		case depth == 0 && i > 0 && strings.HasPrefix(address[i:], ".module."):
+	for i := range outsideKeys(address) {
+		if i > 0 && strings.HasPrefix(address[i:], ".module.") {
 			chain = append(chain, address[:i])
 		}
 	}
@@ -440,6 +439,9 @@ func (r *planResource) attribute(name string) (cty.Value, finding.Location) {
 }
 
 func (r *planResource) value(name string) cty.Value {
+	if name == "provisioner" {
+		return r.provisioners()
+	}
 	value, there := r.after[name]
 	mark := below(r.unknown, name)
 	if all, _ := mark.(bool); !there && !all {
@@ -449,13 +451,59 @@ func (r *planResource) value(name string) cty.Value {
 	if r.config != nil {
 		expression = r.config.Expressions[name]
 	}
-	origins := r.world.origins(r, expression)
-	v := toValue(value, mark, below(r.sensitive, name), func() cty.Value {
-		unknown := cty.DynamicVal.Mark(origin{name: r.Address + "." + name})
-		if len(origins) > 0 {
-			unknown = cty.DynamicVal
+	return r.part(value, mark, below(r.sensitive, name), expression, r.Address+"."+name)
+}
+
+// leftOpen says whether an attribute is unknown just because the configuration does not set it, and the provider
+// fills it in. It is then as one that is not set. (Blocks are not asked for here: a dynamic block that makes them is
+// not in the plan's configuration either.)
+func (r *planResource) leftOpen(name string) bool {
+	all, _ := below(r.unknown, name).(bool)
+	return all && r.config != nil && r.config.Expressions[name] == nil
+}
+
+// provisioners are what the configuration in the plan has of them, as blocks: they are no attributes of the resource.
+func (r *planResource) provisioners() cty.Value {
+	if r.config == nil || len(r.config.Provisioners) == 0 {
+		return cty.NilVal
+	}
+	var blocks []cty.Value
+	for _, p := range r.config.Provisioners {
+		if p == nil {
+			continue
 		}
-		return unknown
+		values := map[string]cty.Value{}
+		for name, e := range p.Expressions {
+			values[name] = expressionValue(e, 0)
+		}
+		values["type"] = cty.StringVal(p.Type)
+		blocks = append(blocks, cty.ObjectVal(values))
+	}
+	return cty.TupleVal(blocks)
+}
+
+// part makes a value of a part of the resource, marked with what the expression behind it refers to.
+func (r *planResource) part(value, unknownMark, sensitiveMark any, e *tfjson.Expression, name string) cty.Value {
+	if list, ok := value.([]any); ok && e != nil && e.ExpressionData != nil && len(e.NestedBlocks) > 0 {
+		// Blocks: each attribute has an expression of its own. What a dynamic block makes has that of the first.
+		blocks := make([]cty.Value, len(list))
+		for i, element := range list {
+			values := map[string]cty.Value{}
+			object, _ := element.(map[string]any)
+			for _, key := range keysOf(object, at(unknownMark, i)) {
+				values[key] = r.part(object[key], below(at(unknownMark, i), key), below(at(sensitiveMark, i), key),
+					e.NestedBlocks[min(i, len(e.NestedBlocks)-1)][key], fmt.Sprintf("%s[%d].%s", name, i, key))
+			}
+			blocks[i] = cty.ObjectVal(values)
+		}
+		return cty.TupleVal(blocks)
+	}
+	origins := r.world.origins(r, e)
+	v := toValue(value, unknownMark, sensitiveMark, func() cty.Value {
+		if len(origins) > 0 {
+			return cty.DynamicVal
+		}
+		return cty.DynamicVal.Mark(origin{name: name})
 	}, 0)
 	marks := cty.ValueMarks{}
 	for _, o := range origins {
@@ -463,6 +511,20 @@ func (r *planResource) value(name string) cty.Value {
 		marks[o] = struct{}{}
 	}
 	return v.WithMarks(marks)
+}
+
+// keysOf are the keys of an object, and those that are only marked as unknown.
+func keysOf(object map[string]any, unknownMark any) []string {
+	seen := map[string]bool{}
+	for key := range object {
+		seen[key] = true
+	}
+	if marks, ok := unknownMark.(map[string]any); ok {
+		for key := range marks {
+			seen[key] = true
+		}
+	}
+	return sortedKeys(seen)
 }
 
 func (*planResource) nested(string) ([]nested, string) { return nil, "" }

@@ -23,6 +23,7 @@ type kind struct {
 type referrerIndex struct {
 	byOrigin map[*Resource][]*Resource
 	byText   map[string][]*Resource
+	named    bool // whether one refers by a name that is written out, instead of by a reference
 	unknown  string
 }
 
@@ -47,8 +48,14 @@ func (w *relations) referrers(r *Resource, resourceType, attribute string) Relat
 		w.indexes[key] = index
 	}
 	found := slices.Clone(index.byOrigin[r])
+	out := Related{Unknown: index.unknown}
 	for _, name := range slices.Compact([]string{attribute, "bucket", "name", "id", "arn"}) {
-		if text, ok := r.Attr(name).Text(); ok && text != "" {
+		v := r.Attr(name)
+		if v.Unknown() && !v.fromResources() && index.named && out.Unknown == "" {
+			// What refers to something by a name that is written out may refer to this.
+			out.Unknown = fmt.Sprintf("%s of %s (%s)", name, r.Address, v.Reason())
+		}
+		if text, ok := v.Text(); ok && text != "" {
 			for _, other := range index.byText[text] {
 				if !slices.Contains(found, other) {
 					found = append(found, other)
@@ -56,7 +63,6 @@ func (w *relations) referrers(r *Resource, resourceType, attribute string) Relat
 			}
 		}
 	}
-	out := Related{Unknown: index.unknown}
 	for _, other := range found {
 		// Two that depend on the same unknown are taken to be there together.
 		if other.Uncertain != "" && r.Uncertain == "" {
@@ -83,6 +89,7 @@ func (w *relations) index(resourceType, attribute string) *referrerIndex {
 		for _, element := range v.Elements() {
 			if text, ok := element.Text(); ok {
 				index.byText[text] = append(index.byText[text], other)
+				index.named = index.named || len(resources) == 0
 			}
 		}
 		if v.Unknown() && len(resources) == 0 && index.unknown == "" {

@@ -135,6 +135,9 @@ func (b Block) Attr(path string) Value {
 	}
 	value, place := b.content.attribute(name)
 	if value != cty.NilVal && !deeper {
+		if p, ok := b.content.(interface{ leftOpen(string) bool }); ok && p.leftOpen(name) {
+			value = cty.NullVal(cty.DynamicPseudoType)
+		}
 		return newValue(value, join(b.path, name), place)
 	}
 	if !deeper {

@@ -50,12 +50,22 @@ func every(results ...Result) Result {
 		switch {
 		case r.Verdict == finding.Pass:
 		case r.Verdict == worst.Verdict:
-			rest := r.more
-			r.more = nil
-			worst.more = slices.Concat(worst.more, []Result{r}, rest)
+			all := []Result{worst}
+			for _, other := range slices.Concat(worst.more, []Result{r}, r.more) {
+				if !slices.ContainsFunc(all, other.same) {
+					all = append(all, other)
+				}
+			}
+			worst.more = all[1:]
+			for i := range worst.more {
+				worst.more[i].more = nil
+			}
 		case worst.Verdict.Worse(r.Verdict) != worst.Verdict:
 			worst = r
 		}
 	}
 	return worst
 }
+
+// same says whether two results say the same of the same place.
+func (r Result) same(other Result) bool { return r.Message == other.Message && r.At == other.At }

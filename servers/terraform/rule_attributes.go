@@ -64,10 +64,10 @@ func isSet(path string) demand {
 func isUnset(path string) demand {
 	return func(r *Resource) Result {
 		v := r.Attr(path)
-		switch set := isSet(path)(r); {
-		case set.Verdict == finding.Unknown:
+		switch set := isSet(path)(r); set.Verdict {
+		case finding.Unknown:
 			return set
-		case set.Verdict == finding.Fail:
+		case finding.Fail:
 			return pass()
 		default:
 			return v.fails("%s is set", v.path)
@@ -157,7 +157,7 @@ func holdsAll(path string, wanted ...string) demand {
 		v := r.Attr(path)
 		var missing []string
 		for _, want := range wanted {
-			if anyElement(v, func(text string) bool { return strings.EqualFold(text, want) }).Verdict == finding.Pass {
+			if anyElement(v, func(text string) bool { return strings.EqualFold(text, want) }).Verdict != finding.Fail {
 				missing = append(missing, want)
 			}
 		}

@@ -158,7 +158,12 @@ func blockStatement(b Block) statement {
 	conditions := b.Blocks("condition")
 	for _, c := range conditions.All {
 		operator, _ := c.Attr("test").Text()
-		key, _ := c.Attr("variable").Text()
+		key, known := c.Attr("variable").Text()
+		if !known {
+			hidden := c.Attr("variable").undecided()
+			s.conditions.unknown = &hidden
+			continue
+		}
 		s.conditions.all = append(s.conditions.all, condition{operator: operator, key: key, values: elements(c.Attr("values"))})
 	}
 	if conditions.Unknown != "" {
@@ -322,29 +327,41 @@ func allowsAllBut(s statement) Result {
 }
 
 // deniesPlainHTTP passes for a statement that refuses requests without TLS.
-func deniesPlainHTTP(s statement) bool {
-	effect, _ := s.effect.Text()
-	return strings.EqualFold(effect, "Deny") && slices.ContainsFunc(s.conditions.all, func(c condition) bool {
-		return strings.EqualFold(c.key, "aws:SecureTransport") && slices.ContainsFunc(c.values, func(v Value) bool {
-			text, _ := v.Text()
-			return text == "false"
-		})
-	})
+func deniesPlainHTTP(s statement) Result {
+	refused := s.at.fails("no condition on aws:SecureTransport")
+	if s.conditions.unknown != nil {
+		refused = *s.conditions.unknown
+	}
+	for _, c := range s.conditions.all {
+		if strings.EqualFold(c.key, "aws:SecureTransport") {
+			refused = best(refused, anyOfValues(c.values, func(text string) bool { return text == "false" }).turned(s.at))
+		}
+	}
+	return every(s.effect.is("Deny", "Allow").turned(s.at), refused)
 }
 
-// policyHas demands that some statement of the policy is as wanted.
-func policyHas(path string, wanted func(statement) bool) demand {
+// turned passes where a result fails and the other way round.
+func (r Result) turned(at Value) Result {
+	switch r.Verdict {
+	case finding.Fail:
+		return pass()
+	case finding.Pass:
+		return at.fails("it is not so")
+	default:
+		return r
+	}
+}
+
+// policyHas demands that some statement of the policy is as wanted. missing is what is wrong where none is.
+func policyHas(path, missing string, wanted func(statement) Result) demand {
 	return func(r *Resource) Result {
 		v := r.Attr(path)
 		all, hidden := statements(v)
-		switch {
-		case slices.ContainsFunc(all, wanted):
-			return pass()
-		case len(hidden) > 0:
-			return hidden[0]
-		default:
-			return v.fails("no statement of %s does", path)
+		results := append([]Result{v.fails("%s", missing)}, hidden...)
+		for _, s := range all {
+			results = append(results, wanted(s))
 		}
+		return best(results...).because(missing)
 	}
 }
 
@@ -352,15 +369,15 @@ func policyHas(path string, wanted func(statement) bool) demand {
 // token issuer without a condition on the subject, or with one that * fits.
 func trustsAnyRepository(s statement) Result {
 	const issuer, subject = "token.actions.githubusercontent.com", "token.actions.githubusercontent.com:sub"
-	fromGitHub := pass()
+	var issuers []Result
 	for _, p := range s.principals {
-		text, ok := p.id.Text()
-		if p.kind == "Federated" && (ok && strings.Contains(text, issuer)) {
-			fromGitHub = p.id.fails("the issuer is GitHub")
+		if p.kind == "Federated" || p.kind == "" {
+			issuers = append(issuers, issuedBy(p.id, issuer))
 		}
 	}
+	fromGitHub := every(issuers...)
 	for _, c := range s.conditions.all {
-		if strings.HasPrefix(strings.ToLower(c.key), issuer) && fromGitHub.Verdict == finding.Pass {
+		if strings.HasPrefix(strings.ToLower(c.key), issuer) && fromGitHub.Verdict != finding.Fail {
 			fromGitHub = s.at.fails("the issuer is GitHub")
 		}
 	}
@@ -377,4 +394,16 @@ func trustsAnyRepository(s statement) Result {
 		unbound = *s.conditions.unknown
 	}
 	return both(fromGitHub, unbound, s.allows()).because("workflows of any repository on GitHub may take the role")
+}
+
+// issuedBy fails where a principal is a provider of tokens of an issuer, by its ARN or by the resource that makes it.
+func issuedBy(id Value, issuer string) Result {
+	if !id.fromResources() {
+		return anyOfValues([]Value{id}, func(arn string) bool { return strings.Contains(arn, issuer) })
+	}
+	var results []Result
+	for _, r := range id.Resources() {
+		results = append(results, anyElement(r.Attr("url"), func(url string) bool { return strings.Contains(url, issuer) }))
+	}
+	return every(results...)
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"strings"
 
-	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/scrub"
 )
 
@@ -70,42 +69,32 @@ func isPlace(text string) bool {
 // marked counts what scrub has put in the place of secrets.
 func marked(text string) int { return strings.Count(text, "[redacted:") }
 
-// notLiteral demands that attributes are not written down in the code. A plan does not say where a value came from.
+// notLiteral demands that attributes are not written down in the code.
 func notLiteral(paths ...string) demand {
 	return func(r *Resource) Result {
 		var results []Result
 		for _, path := range paths {
-			results = append(results, r.Attr(path).notLiteral(r.Planned))
+			results = append(results, r.notLiteral(r.Attr(path)))
 		}
 		return every(results...)
 	}
 }
 
-func (v Value) notLiteral(planned bool) Result {
+func (r *Resource) notLiteral(v Value) Result {
 	text, ok := v.Text()
 	switch {
-	case !ok || text == "" || v.fromState():
+	case !ok || isPlaceholder(text) || len(v.Resources()) > 0:
 		return pass()
-	case planned:
-		return Result{Verdict: finding.Unknown, Message: v.path + " has a value", Reason: "whether it stands in the code, which a plan does not show", At: v.Location()}
+	case r.Planned && len(v.origins) > 0, !r.Planned && v.sensitive:
+		return pass() // given through a variable, which is judged by itself
 	default:
-		return v.fails("%s is written down here%s", v.path, v.via())
+		return v.fails("%s is written down here", v.path)
 	}
 }
 
-// fromState says whether a value came from a resource or data source.
-func (v Value) fromState() bool { return len(v.Resources()) > 0 }
-
-// via names the variables that a value came through.
-func (v Value) via() string {
-	var names []string
-	for _, o := range v.origins {
-		names = append(names, o.name)
-	}
-	if len(names) == 0 {
-		return ""
-	}
-	return ", by way of " + strings.Join(names, ", ")
+// isPlaceholder says whether a text stands for a secret that is not there: nothing, or what tests and emulators take.
+func isPlaceholder(text string) bool {
+	return isAmong(text, []string{"", "test", "mock", "mock_access_key", "mock_secret_key", "fake", "dummy", "none", "null"})
 }
 
 // inDocument demands something of each object of a JSON text, or of the one that it is.

@@ -8,5 +8,6 @@ func rules() []Rule {
 		awsStorage(), awsNetwork(), awsCompute(), awsDatabases(), awsIdentity(), awsLogging(), awsContainers(),
 		googleStorage(), googleCompute(), googleIdentity(),
 		azureStorage(), azureCompute(), azureIdentity(),
+		anyProvider(),
 	)
 }

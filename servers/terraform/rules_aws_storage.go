@@ -9,6 +9,7 @@ import (
 // awsStorage are the rules for S3, EBS and EFS.
 func awsStorage() []Rule {
 	buckets := []string{"aws_s3_bucket"}
+	deniesHTTP := policyHas("policy", "no statement denies requests where aws:SecureTransport is false", deniesPlainHTTP)
 	blocks := []string{"aws_s3_bucket_public_access_block", "aws_s3_account_public_access_block"}
 	return []Rule{
 		{
@@ -89,7 +90,7 @@ func awsStorage() []Rule {
 			Types: buckets, References: []string{"CIS AWS 3.0.0 2.1.1", "S3.5 of AWS Security Hub"},
 			Why:   "S3 answers plain HTTP, too; what is read or signed that way can be read by others.",
 			Fix:   "add an aws_s3_bucket_policy that denies s3:* where aws:SecureTransport is false",
-			Check: anyOf(policyHas("policy", deniesPlainHTTP), inReferrer("aws_s3_bucket_policy", "bucket", policyHas("policy", deniesPlainHTTP))),
+			Check: anyOf(deniesHTTP, inReferrer("aws_s3_bucket_policy", "bucket", deniesHTTP)),
 		},
 		{
 			ID: "aws/s3-object-ownership", Title: "switch S3 ACLs off", Severity: finding.Low,

@@ -35,7 +35,7 @@ func googleIdentity() []Rule {
 		},
 		{
 			ID: "google/iam-impersonation", Title: "let nobody act as any service account", Severity: finding.Medium,
-			Types: above, References: []string{"CIS Google Cloud 1.6", "CKV_GCP_41", "GCP-0005", "GCP-0009", "GCP-0011"},
+			Types: above, References: []string{"CIS Google Cloud 2.0.0 1.6", "CKV_GCP_41", "GCP-0005", "GCP-0009", "GCP-0011"},
 			Why:   "Granted on a project, folder or organisation, the role holds for every service account in it, also for the mightiest.",
 			Fix:   "grant it on the one service account, with google_service_account_iam_member",
 			Check: grantsNone(role(isImpersonation), whatever),
@@ -49,7 +49,7 @@ func googleIdentity() []Rule {
 		},
 		{
 			ID: "google/service-account-key", Title: "make no keys of service accounts", Severity: finding.Medium,
-			Types: []string{"google_service_account_key"}, References: []string{"CIS Google Cloud 1.4"},
+			Types: []string{"google_service_account_key"}, References: []string{"CIS Google Cloud 2.0.0 1.4"},
 			Why:   "The private key stands in the state in the clear, and does not expire.",
 			Fix:   "use workload identity federation, or upload a public key with public_key_data",
 			Check: isSet("public_key_data"),
@@ -63,7 +63,7 @@ func googleIdentity() []Rule {
 		},
 		{
 			ID: "google/audit-exemptions", Title: "exempt nobody from audit logs", Severity: finding.Medium,
-			Types: []string{"google_project_iam_audit_config", "google_folder_iam_audit_config", "google_organization_iam_audit_config"}, References: []string{"CIS Google Cloud 2.1"},
+			Types: []string{"google_project_iam_audit_config", "google_folder_iam_audit_config", "google_organization_iam_audit_config"}, References: []string{"CIS Google Cloud 2.0.0 2.1"},
 			Why:   "What an exempt account reads or writes leaves no trace.",
 			Fix:   "remove exempted_members",
 			Check: inEach("audit_log_config", isUnset("exempted_members")),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
@@ -35,6 +36,12 @@ func tools(env mcpserver.Env, policies *rego.Policies) ([]mcpserver.Tool, error)
 			Description: "Says what a plan would do, first what it destroys and replaces and what forces each replacement, and holds the planned resources against the rules of check_config. " +
 				"Takes the output of terraform show -json PLANFILE. Pass exactly one of text and path. Sensitive values are never shown.",
 		}, s.checkPlan),
+		mcpserver.Typed(mcpserver.Definition{
+			Name:  "explain_check",
+			Title: "Explain a rule",
+			Description: "Says what a rule of check_config and check_plan demands, why, how to mend it, and which CIS recommendation and which checkov and trivy rules it is known by. " +
+				"Without an id it lists the rules.",
+		}, s.explainCheck),
 		evaluatePolicyTool(s, policies),
 	}, nil
 }
@@ -192,6 +199,11 @@ func (l *loader) judge(ctx context.Context, dir string, arguments map[string]str
 	}
 	if len(roots) == 0 && len(l.problems.all) == 0 {
 		return nil, &noModuleError{dir}
+	}
+	for _, name := range sortedKeys(arguments) {
+		if !slices.ContainsFunc(roots, func(root string) bool { return l.modules[root] != nil && l.modules[root].variables[name] != nil }) {
+			l.problems.add(&configError{text: fmt.Sprintf("a value is given for var.%s, which no root module declares", clip(name))})
+		}
 	}
 	for _, root := range roots {
 		if err := l.checkRoot(ctx, root, arguments, book, r); err != nil {

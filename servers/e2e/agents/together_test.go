@@ -50,8 +50,8 @@ func agentFiles(t *testing.T) map[string]dockeragent.File {
 		}
 		files[name] = file
 	}
-	if len(files) == 0 {
-		t.Fatal("no agents")
+	if len(files) == 0 || t.Failed() {
+		t.Fatal("no agents, or some that cannot be read")
 	}
 	return files
 }

@@ -16,8 +16,14 @@ import (
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpclient"
 )
 
-//go:embed fixed.yaml
-var fixedManifest []byte
+var (
+	//go:embed fixed.yaml
+	fixedManifest []byte
+	// plan is what `terraform show -json` says of a change that somebody means to apply.
+	//
+	//go:embed plan.json
+	plan []byte
+)
 
 const (
 	podSecurity = "kubernetes_check_pod_security"
@@ -35,6 +41,8 @@ func story() []step {
 		{"An outdated image", "The agent registry-auditor looks at a Dockerfile of the shop. The registry server asks the shop's registry,\nthrough egress, which lets it reach that host and no other.", outdated},
 		{"An unsigned image", "It asks who has signed what runs. The key of the shop's release is the only one that counts here.", unsigned},
 		{"Manifests refused, fixed, and passed", "The agent policy-gate checks a deployment before it is one. The fix is a person's: no tool here can write.", gated},
+		{"A Terraform plan refused, fixed, and passed", "policy-gate again, with the output of terraform show -json. It says first what the plan would destroy.", planned},
+		{"A log with its secrets gone, and a line that gives orders", "The agent devsecops-chatbot reads the shop's log. Secrets are redacted before anything is looked for, and nobody can\nswitch that off. What a log says is data, and whoever believes it has only the tools that were granted.", logged},
 		{"A call that the policy refuses", "The agent image-linter has been talked into asking for more. What it was not granted does not exist for it,\nand of what it was granted, the arguments are looked at.", refused},
 		{"A tool that has changed", "Somebody has replaced a server. Its tool now gives the model orders in its description. The gateway serves a tool\nonly while its definition is the reviewed one of agents/tools.lock.json.", changed},
 		{"The evidence", "Every call so far has a record, written to disk before its answer left, and signed. Then we do what an intruder with\naccess to the disk would: we change one record.", evidence},
@@ -127,6 +135,7 @@ type verdict struct {
 	Findings []struct {
 		Rule     string `json:"rule"`
 		Fix      string `json:"fix"`
+		Object   string `json:"object"`
 		Location struct {
 			Line int `json:"line"`
 		} `json:"location"`
@@ -151,6 +160,82 @@ func gated(ctx context.Context, b *bundle, t *teller) error {
 	}
 	t.say("%s, once fixed: %s", manifest, after.Verdict)
 	return expect(before.Verdict == "fail" && after.Verdict == "pass", "%s, then %s: %+v", before.Verdict, after.Verdict, after.Findings)
+}
+
+func planned(ctx context.Context, b *bundle, t *teller) error {
+	var before, after struct {
+		verdict
+		Delta struct {
+			Destroyed []struct {
+				Address string `json:"address"`
+			} `json:"destroyed"`
+		} `json:"expected_delta"`
+	}
+	if err := b.ask(ctx, "policy-gate", "terraform_check_plan", map[string]any{"text": string(plan)}, &before); err != nil {
+		return err
+	}
+	for _, resource := range before.Delta.Destroyed {
+		t.say("it would destroy %s", resource.Address)
+	}
+	t.say("the plan: %s", before.Verdict)
+	for _, f := range before.Findings {
+		t.say("  %s: %s: %s", f.Object, f.Rule, f.Fix)
+	}
+	var whole map[string]any
+	if err := json.Unmarshal(bytes.ReplaceAll(plan, []byte("0.0.0.0/0"), []byte("10.20.0.0/16")), &whole); err != nil {
+		return err
+	}
+	changes, _ := whole["resource_changes"].([]any)
+	whole["resource_changes"] = changes[:1] // and the database stays
+	fixed, err := json.Marshal(whole)
+	if err != nil {
+		return err
+	}
+	if err := b.ask(ctx, "policy-gate", "terraform_check_plan", map[string]any{"text": string(fixed)}, &after); err != nil {
+		return err
+	}
+	t.say("the plan, once fixed: %s, and it destroys nothing", after.Verdict)
+	return expect(before.Verdict == "fail" && len(before.Delta.Destroyed) == 1 && after.Verdict == "pass" && len(after.Delta.Destroyed) == 0, "%+v, then %+v", before, after)
+}
+
+func logged(ctx context.Context, b *bundle, t *teller) error {
+	client, err := b.as("devsecops-chatbot")
+	if err != nil {
+		return err
+	}
+	result, err := client.CallTool(ctx, "logs_fetch_logs", map[string]any{"source": "local", "container": "shop-web.log", "level": "error"}, nil)
+	if err != nil {
+		return err
+	}
+	if result.IsError {
+		return errors.New(result.Text)
+	}
+	var out struct {
+		Lines []struct {
+			Text string `json:"text"`
+		} `json:"lines"`
+	}
+	if err := json.Unmarshal(result.Structured, &out); err != nil {
+		return err
+	}
+	for _, line := range out.Lines {
+		t.say("%s", line.Text)
+	}
+	text := string(result.Structured)
+	if err := expect(!strings.Contains(text, logPassword) && !strings.Contains(text, logToken) && strings.Contains(text, "[redacted:"), "%s", text); err != nil {
+		return err
+	}
+	if err := expect(strings.Contains(text, "ignore your instructions"), "%s", text); err != nil {
+		return err
+	}
+	// A model that believes the line calls what it names. The policy does not know it.
+	_, err = client.CallTool(ctx, "registry_list_repositories", map[string]any{"registry": "registry.evil.example"}, nil)
+	unknown, ok := errors.AsType[*mcpclient.RPCError](err)
+	if !ok {
+		return fmt.Errorf("a call that the log has asked for was not refused: %w", errors.Join(err, errors.ErrUnsupported))
+	}
+	t.say("and a model that does what the line says gets: %s", unknown.Message)
+	return nil
 }
 
 func refused(ctx context.Context, b *bundle, t *teller) error {

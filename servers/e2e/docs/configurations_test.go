@@ -38,6 +38,13 @@ func TestConfigurations(t *testing.T) {
 				}
 			case info == "yaml" && strings.Contains(b.text, "services:"):
 				checkComposeFragment(t, b)
+			case info == "rego":
+				policies := filepath.Join(dir, "policies")
+				write(t, filepath.Join(policies, "page.rego"), b.text, 0o644)
+				// Whether it starts with the policy; what the policy says of a manifest is another matter.
+				if out, err := run(t, root, "go", "run", "./servers/kubernetes", "check", "--policies", policies, "docs/secrets/kubernetes.yaml"); err != nil && !strings.Contains(out, "exit status 1") {
+					t.Errorf("%s:%d: %v: %s", page, b.line, err, out)
+				}
 			default:
 				t.Errorf("%s:%d: nobody here reads a block of %q", page, b.line, info)
 			}

@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -122,19 +123,17 @@ func (c *Cluster) await(t testing.TB, exited <-chan struct{}) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	last := "no answer"
 	for _, path := range []string{"/readyz", "/api/v1/namespaces/default"} {
 		for {
 			status, answer, err := c.Do(ctx, Admin, http.MethodGet, path, "", nil)
 			if err == nil && status == http.StatusOK {
 				break
 			}
-			last = fmt.Sprintf("%s: %d %s %v", path, status, answer, err)
 			select {
 			case <-exited:
 				t.Fatal("the API server ended")
 			case <-ctx.Done():
-				t.Fatalf("the control plane was not ready within %s: %s", patience, last)
+				t.Fatalf("the control plane was not ready within %s: %s: %d %s %v", patience, path, status, answer, err)
 			case <-time.After(retry):
 			}
 		}
@@ -198,12 +197,16 @@ func run(t testing.TB, dir, program string, args ...string) <-chan struct{} {
 	cmd.Stdout, cmd.Stderr = log, log
 	// A group of its own, so that an interrupt of the terminal leaves the ending to the test; and none that outlives the test.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	must(t, cmd.Start())
-	exited := make(chan struct{})
+	started, exited := make(chan error), make(chan struct{})
 	go func() {
+		// The signal comes with the end of the thread, not of the process, that started it.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		started <- cmd.Start()
 		_ = cmd.Wait() // it is killed in the end; what goes wrong is in its log
 		close(exited)
 	}()
+	must(t, <-started)
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		select {

@@ -250,20 +250,17 @@ func guardFormat(args []*ast.Term) error {
 		}
 	}
 	bytes := len(format)
-	for i := 0; i < len(format); i++ {
-		if format[i] != '%' {
-			continue
+	for _, rest, found := strings.Cut(format, "%"); found; _, rest, found = strings.Cut(rest, "%") {
+		verb := strings.TrimLeft(rest, "+-# 0123456789.[]*")
+		flags := rest[:len(rest)-len(verb)]
+		rest = verb[min(1, len(verb)):] // %% is a verb, too
+		if strings.Contains(flags, "*") {
+			return errors.New("a width or precision that is an argument (*) is refused")
 		}
-		start := i + 1
-		for i++; i < len(format) && strings.IndexByte("+-# 0123456789.[]*", format[i]) >= 0; i++ {
-		}
-		for n := range strings.FieldsFuncSeq(format[start:min(i, len(format))], func(r rune) bool { return r < '0' || r > '9' }) {
+		for n := range strings.FieldsFuncSeq(flags, func(r rune) bool { return r < '0' || r > '9' }) {
 			if width, err := strconv.Atoi(n); err != nil || width > maxWidth {
 				return fmt.Errorf("too large: a width or precision of more than %d", maxWidth)
 			}
-		}
-		if strings.Contains(format[start:min(i, len(format))], "*") {
-			return errors.New("a width or precision that is an argument (*) is refused")
 		}
 		bytes += longest + maxWidth
 	}

@@ -171,8 +171,8 @@ func describe(ctx context.Context, store storage.Store, txn storage.Transaction,
 	if err := storage.MakeDir(ctx, store, txn, at); err != nil {
 		return fmt.Errorf("data.conftest: %w", err)
 	}
-	about := map[string]any{"file": map[string]any{"name": path.Base(file), "dir": path.Dir(file)}}
-	return store.Write(ctx, txn, storage.AddOp, at, about)
+	about := map[string]any{"name": path.Base(file), "dir": path.Dir(file)}
+	return store.Write(ctx, txn, storage.AddOp, append(at, "file"), about)
 }
 
 // query is the evaluation of one document.
@@ -266,10 +266,11 @@ func (p *Policies) explain(err error) string {
 	if !ok {
 		return err.Error()
 	}
+	message := strings.Join(strings.Fields(e.Message), " ")
 	if e.Location == nil || e.Location.File == "" {
-		return e.Message
+		return message
 	}
-	return fmt.Sprintf("%s:%d: %s", path.Join(p.dir, e.Location.File), e.Location.Row, e.Message)
+	return fmt.Sprintf("%s:%d: %s", path.Join(p.dir, e.Location.File), e.Location.Row, message)
 }
 
 // elements yields the elements of a set or an array, which are what a rule has to say; anything else is silent.

@@ -54,6 +54,8 @@ func BenchmarkText(b *testing.B) {
 		{"slow-members", strings.Repeat("name: token value: ", benchBytes/19)},
 		{"slow-bearer", strings.Repeat("Bearer -", benchBytes/8)},
 		{"slow-separators", "password=" + strings.Repeat(",a", benchBytes/2)},
+		{"slow-data", strings.Repeat("\"data\":{\ndata:\n", benchBytes/16)},
+		{"slow-kinds", "kind: Secret\n" + strings.Repeat(" data:\n\"data\":{ \"kind\"::::", benchBytes/27)},
 		{"slow-curl", strings.Repeat("curl -u a:$b ", benchBytes/13)},
 		{"slow-services", strings.Repeat("travis sonar = ", benchBytes/15)},
 		{"slow-sql", strings.Repeat("password '", benchBytes/10)},

@@ -123,6 +123,9 @@ func TestCorpus(t *testing.T) {
 							t.Errorf("%s, %s:\n     %q\n got %q\nwant %q", row(f), k.name, p.Line, got, p.Want)
 						}
 					}
+					if again := Text(p.Want); again != p.Want {
+						t.Errorf("%s, %s: scrubbing twice: %q, then %q", row(f), k.name, p.Want, again)
+					}
 					if got := string(stream.Line(nil, []byte(p.Line))); strings.Contains(got, p.Secret) {
 						t.Errorf("%s, %s: survives in a stream: %q", row(f), k.name, got)
 					}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 const (
@@ -12,7 +13,8 @@ const (
 	minText    = 16 // of them that must hold text if the others do
 )
 
-// covert is a secret that stands in an encoded part of a text. Of percent-encoding it takes its own bytes, of base64 all.
+// covert is a secret that stands in an encoded part of a text. Of escapes it takes its own bytes, of base64 and
+// hexadecimal digits all.
 type covert struct {
 	from, to int
 	id       string
@@ -24,7 +26,7 @@ func (m *matcher) coverts(text string, depth int) []covert {
 	if depth == maxDepth {
 		return nil
 	}
-	found := append(m.percentEncoded(text, depth), m.wrapped(text, depth)...)
+	found := slices.Concat(m.percentEncoded(text, depth), m.escaped(text, depth), m.wrapped(text, depth))
 	slices.SortFunc(found, func(a, b covert) int { return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(b.to, a.to)) })
 	done := 0
 	return slices.DeleteFunc(found, func(c covert) bool {
@@ -55,43 +57,97 @@ func (m *matcher) decoded(text string, depth int) []covert {
 
 // percentEncoded finds secrets in words with percent-encoded bytes (RFC 3986, section 2.1).
 func (m *matcher) percentEncoded(text string, depth int) []covert {
+	return m.escapes(text, depth, "%", urlEnds)
+}
+
+// escaped finds secrets in lines with escapes that some writers use for what could as well stand as it is: those of
+// JSON and of other strings for = & < > ' " / and the references of HTML and XML.
+func (m *matcher) escaped(text string, depth int) []covert {
+	if strings.IndexByte(text, '\\') < 0 && strings.IndexByte(text, '&') < 0 { // two such looks are faster than one for either
+		return nil
+	}
+	return m.escapes(text, depth, `\&`, "\n")
+}
+
+// escapes finds secrets in the parts of a text, between bytes that end one, that have escapes which begin with one of
+// some others.
+func (m *matcher) escapes(text string, depth int, starts, ends string) []covert {
 	var found []covert
-	for at := 0; ; {
-		i := strings.IndexByte(text[at:], '%')
+	for done, at := 0, 0; ; {
+		i := strings.IndexAny(text[at:], starts)
 		if i < 0 {
 			return found
 		}
-		i += at
-		if i+2 >= len(text) || !isHex(text[i+1:i+3]) {
-			at = i + 1
+		at += i
+		if _, n := escapedByte(text[at:]); n == 0 {
+			at++
 			continue
 		}
-		from := strings.LastIndexAny(text[at:i], urlEnds) + 1 + at
-		to := i + len(before(text[i:], urlEnds))
-		plain, places := unpercent(text[from:to])
-		for _, c := range m.decoded(plain, depth) {
-			found = append(found, covert{from + places[c.from], from + places[c.to], c.id, c.secret})
-		}
-		at = to
+		from := strings.LastIndexAny(text[done:at], ends) + 1 + done
+		at += len(before(text[at:], ends))
+		found = append(found, m.unescaped(text, from, at, depth, starts)...)
+		done = at
 	}
 }
 
-// unpercent decodes s, and says where each byte, and the end, stood in it.
-func unpercent(s string) (plain string, places []int) {
-	var b strings.Builder
-	b.Grow(len(s))
-	places = make([]int, 0, len(s)+1)
-	for i := 0; i < len(s); i++ {
-		places = append(places, i)
-		if s[i] == '%' && i+2 < len(s) && isHex(s[i+1:i+3]) {
-			b.WriteByte(hexDigit(s[i+1])<<4 | hexDigit(s[i+2]))
-			i += 2
-		} else {
-			b.WriteByte(s[i])
+// unescaped finds secrets in a part of a text whose escapes begin with these bytes.
+func (m *matcher) unescaped(text string, from, to, depth int, starts string) []covert {
+	part := text[from:to]
+	var plain strings.Builder
+	plain.Grow(len(part))
+	places := make([]int, 0, len(part)+1) // where each byte, and the end, stood
+	for i := 0; i < len(part); {
+		c, n := part[i], 1
+		if strings.IndexByte(starts, c) >= 0 {
+			if b, length := escapedByte(part[i:]); length > 0 {
+				c, n = b, length
+			} else if strings.HasPrefix(part[i:], `\\`) { // of a string in a string
+				n = 2
+			}
+		}
+		plain.WriteByte(c)
+		places = append(places, from+i)
+		i += n
+	}
+	places = append(places, to)
+	found := m.decoded(plain.String(), depth)
+	for i := range found {
+		found[i].from, found[i].to = places[found[i].from], places[found[i].to]
+	}
+	return found
+}
+
+// escapedByte returns the byte of ASCII that s begins with in an escaped form, and the length of that.
+func escapedByte(s string) (c byte, length int) {
+	code := func(start string) bool {
+		length = len(start) + 2
+		if len(s) < length || !strings.HasPrefix(s, start) || !isHex(s[len(start):length]) {
+			return false
+		}
+		c = hexDigit(s[length-2])<<4 | hexDigit(s[length-1])
+		return c < utf8.RuneSelf
+	}
+	switch {
+	case code("%"), code(`\u00`), code(`\U000000`), code(`\x`):
+		return c, length
+	case strings.HasPrefix(s, `\/`):
+		return '/', 2
+	case code("&#x") && strings.HasPrefix(s[length:], ";"):
+		return c, length + 1
+	}
+	for _, reference := range htmlReferences {
+		if strings.HasPrefix(s, reference.text) {
+			return reference.char, len(reference.text)
 		}
 	}
-	return b.String(), append(places, len(s))
+	return 0, 0
 }
+
+// htmlReferences are those that escaping text for HTML or XML leaves.
+var htmlReferences = []struct { //nolint:gochecknoglobals // a table, never changed
+	text string
+	char byte
+}{{"&amp;", '&'}, {"&quot;", '"'}, {"&#34;", '"'}, {"&apos;", '\''}, {"&#39;", '\''}, {"&#039;", '\''}, {"&lt;", '<'}, {"&gt;", '>'}, {"&#61;", '='}}
 
 func hexDigit(c byte) byte {
 	if isDigit(c) {
@@ -100,7 +156,7 @@ func hexDigit(c byte) byte {
 	return toLower(c) - 'a' + 10
 }
 
-// wrapped finds runs of base64, of either alphabet, that hold text with secrets in it.
+// wrapped finds runs of base64, of either alphabet, and of hexadecimal digits that hold text with secrets in it.
 func (m *matcher) wrapped(text string, depth int) []covert {
 	var found []covert
 	for at := minWrapped - 1; at < len(text); at += minWrapped {
@@ -118,10 +174,17 @@ func (m *matcher) wrapped(text string, depth int) []covert {
 		if from > 0 && text[from-1] == '\\' && strings.IndexByte(breaks, text[from]) >= 0 {
 			from++
 		}
-		if to-from < minWrapped || !wrapsText(text[from:from+minText]) {
+		if strings.HasPrefix(text[from:to], "0x") {
+			from += len("0x")
+		}
+		if to-from < minWrapped {
 			continue
 		}
-		inner := m.decoded(unwrap(text[from:to]), depth)
+		decode := unwrap
+		if !wrapsText(text[from : from+minText]) {
+			decode = unhex
+		}
+		inner := m.decoded(decode(text[from:to]), depth)
 		for to < len(text) && text[to] == '=' {
 			to++
 		}
@@ -180,6 +243,22 @@ func wrapsText(s string) bool {
 		}
 	}
 	return true
+}
+
+// unhex decodes hexadecimal digits that hold text in ASCII, and returns nothing if s is anything else.
+func unhex(s string) string {
+	var b strings.Builder
+	for ; len(s) >= 2; s = s[2:] {
+		if !isHex(s[:2]) {
+			return ""
+		}
+		c := hexDigit(s[0])<<4 | hexDigit(s[1])
+		if !isText(c) {
+			return ""
+		}
+		b.WriteByte(c)
+	}
+	return b.String()
 }
 
 func isText(c byte) bool { return c >= ' ' && c <= '~' || c == '\n' || c == '\r' || c == '\t' }

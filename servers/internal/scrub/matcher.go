@@ -85,7 +85,12 @@ func compile() *matcher {
 		m.anchor(literal, nil, (*scan).pair)
 	}
 	m.anchor("--", nil, (*scan).flag)
-	m.anchor("curl", nil, (*scan).sawCurl)
+	for _, c := range commands() {
+		m.anchor(c.word, nil, func(sc *scan, _ anchor, at int) (hit, bool) {
+			sc.command, sc.commandAt = c, at+1
+			return hit{}, false
+		})
+	}
 	m.anchor(markerStart, nil, (*scan).skipMarker)
 	for i := range m.formats {
 		f := &m.formats[i]
@@ -93,8 +98,11 @@ func compile() *matcher {
 		m.ids[f.id] = true
 		for _, prefix := range f.prefixes {
 			find := (*scan).token
-			if f.find != nil {
+			switch {
+			case f.find != nil:
 				find = (*scan).structure
+			case f.within != nil:
+				find = f.within
 			}
 			m.anchor(prefix, f, find)
 		}
@@ -228,9 +236,12 @@ type scan struct {
 	pending    []*format
 	pendingEnd int
 
+	manifest manifest
+
 	naming bool // a secret is being named by its looks
 
-	curl int // the end of the last command that curlUser's flags belong to
+	command   command // the last one, whose flags come
+	commandAt int     // where to look for its end
 
 	// Of a text that is one of several lines: what it leaves open for the next.
 	lines bool

@@ -52,6 +52,9 @@ func (sc *scan) pair(_ anchor, at int) (hit, bool) {
 	if n.lastWordIs(valueMember) && at-sc.pendingEnd <= maxApart {
 		formats, sc.pending = sc.pending, nil
 	}
+	if len(formats) == 0 && at < sc.manifest.end && sc.text[at] == ':' {
+		formats = sc.manifest.formats
+	}
 	if len(formats) == 0 {
 		return hit{}, false
 	}
@@ -148,7 +151,7 @@ func (sc *scan) nameBefore(n *name, at int) bool {
 	case text[end-1] == ']': // user[password]
 		end--
 	}
-	if !sc.endsLikeName(floor, end) {
+	if !sc.endsLikeName(floor, end) && at >= sc.manifest.end {
 		return false
 	}
 	from := end

@@ -1,9 +1,11 @@
 package scrub
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -76,6 +78,8 @@ func TestPlaces(t *testing.T) {
 		{"XML, attributes", `<add key="Password" value="` + pw + `"/>`, `<add key="Password" value="` + m + `"/>`},
 		{"flag", "mysql --password " + pw + " --host db", "mysql --password " + m + " --host db"},
 		{"flag with =", "mysql --password=" + pw + " --host db", "mysql --password=" + m + " --host db"},
+		{"flag of a command", "mysql -h db -ph0nter2 shop; sshpass -p '" + pw + "' ssh x; mkdir -p " + pw, "mysql -h db -p[redacted:password#1] shop; sshpass -p '[redacted:password#2]' ssh x; mkdir -p " + pw},
+		{"SQL, cut short", "ALTER USER shop IDENTIFIED BY 'correct horse", "ALTER USER shop IDENTIFIED BY '" + m},
 		{"flag in a list", `["mysql", "--password", "` + pw + `", "--host"]`, `["mysql", "--password", "` + m + `", "--host"]`},
 		{"numbered name", "PASSWORD_2=" + pw, "PASSWORD_2=" + m},
 		{"qualified name", "DB_PASSWORD_OLD=" + pw, "DB_PASSWORD_OLD=" + m},
@@ -110,6 +114,11 @@ func TestPlaces(t *testing.T) {
 		{"PEM, cut", (dashes + "BEGIN " + key)[:300] + "\n2025-03-15 next line", "[redacted:private-key#1]\n2025-03-15 next line"},
 		{"PEM, encrypted, cut", dashes + "BEGIN RSA " + privateKeyLabel + dashes + "\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\n" + strings.Repeat("aB3d", 16) + "\nx y", "[redacted:private-key#1]\nx y"},
 		{"PEM, behind a log's prefix", "web-1  | " + strings.ReplaceAll(dashes+"BEGIN "+key, "\n", "\nweb-1  | ") + "\nweb-1  | started", "web-1  | [redacted:private-key#1]\nweb-1  | started"},
+		{
+			"Secret", "apiVersion: v1\ndata:\n  ca.crt: aGVsbG8gd29ybGQ=\n  user: \"c2hvcA==\"\n\n  conf: |\n    a=b12345\n    c\nkind: Secret\nmetadata:\n  name: shop-database\n---\nkind: ConfigMap\ndata:\n  mode: aGVsbG8gd29ybGQ=\n",
+			"apiVersion: v1\ndata:\n  ca.crt: [redacted:kubernetes-secret#1]\n  user: \"[redacted:kubernetes-secret#2]\"\n\n  conf: |\n    [redacted:kubernetes-secret#3]\nkind: Secret\nmetadata:\n  name: shop-database\n---\nkind: ConfigMap\ndata:\n  mode: aGVsbG8gd29ybGQ=\n",
+		},
+		{"Secret in JSON in JSON", `{"last":"{\"data\":{\"user\":\"c2hvcHVzZXI=\",\"b\":\"aGVsbG8=\"},\"kind\":\"Secret\",\"metadata\":{\"name\":\"shop-db\"}}"}`, `{"last":"{\"data\":{\"user\":\"[redacted:kubernetes-secret#1]\",\"b\":\"[redacted:kubernetes-secret#2]\"},\"kind\":\"Secret\",\"metadata\":{\"name\":\"shop-db\"}}"}`},
 		{"JWT", "x-amzn: " + makeJWT(rand.New(rand.NewPCG(5, 5))) + ", next", "x-amzn: [redacted:jwt#1], next"},
 		{"JWT, detached", "eyJhbGciOiJIUzI1NiJ9..c2lnbmF0dXJl x", "[redacted:jwt#1] x"},
 		{"JWT, four parts", "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl.com x", "[redacted:jwt#1].com x"},
@@ -238,7 +247,7 @@ func FuzzText(f *testing.F) {
 func FuzzPlanted(f *testing.F) {
 	m := compile()
 	for i := range m.formats {
-		for place := range 8 {
+		for place := range places {
 			f.Add(uint64(i*31+place), i, 0, place, "before", "after")
 		}
 	}
@@ -248,7 +257,7 @@ func FuzzPlanted(f *testing.F) {
 		fm := m.formats[abs(index)%len(m.formats)]
 		r := rand.New(rand.NewPCG(seed, seed))
 		text, secret := specimens[row(fm)].make(r, fm, starts(fm)[abs(start)%len(starts(fm))])
-		in := planted(r, text, before, after, abs(place))
+		in, secret := planted(r, text, secret, before, after, abs(place))
 		out := Text(in)
 		checkText(t, in, out)
 		if strings.Contains(out, secret) && !strings.Contains(before, secret) && !strings.Contains(after, secret) {
@@ -262,9 +271,9 @@ func TestPlanted(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
 	for _, f := range compile().formats {
 		for _, start := range starts(f) {
-			for place := range 8 * 4 {
+			for place := range places * 4 {
 				text, secret := specimens[row(f)].make(r, f, start)
-				in := planted(r, text, `{"a": "b`, `c"}`, place)
+				in, secret := planted(r, text, secret, `{"a": "b`, `c"}`, place)
 				if out := Text(in); strings.Contains(out, secret) {
 					t.Errorf("%q survives in %q, which was %q", secret, out, in)
 				}
@@ -280,9 +289,24 @@ func starts(f format) []string {
 
 func abs(n int) int { return int(uint(n) >> 1) }
 
-// planted returns text between before and after, as one of several things that it can be part of.
-func planted(r *rand.Rand, text, before, after string, place int) string {
-	switch place % 8 {
+// places is how many things a text can be part of.
+const places = 10
+
+// planted returns text between before and after, as one of these, and how its secret is written there.
+func planted(r *rand.Rand, text, secret, before, after string, place int) (in, written string) {
+	switch place % places {
+	case 8: // percent-encoded
+		encoded := url.PathEscape(text)
+		return before + "\nGET /go?to=/x%3Fa%3Db%26" + encoded + "%26c HTTP/1.1\n" + after, encoded
+	case 9: // base64
+		encoded := base64.StdEncoding.EncodeToString([]byte("echo " + text + "\n"))
+		return before + "\n" + encoded + "\n" + after, encoded
+	}
+	return plantedPlain(r, text, before, after, place), secret
+}
+
+func plantedPlain(r *rand.Rand, text, before, after string, place int) string {
+	switch place % places {
 	case 0: // lines
 		return before + "\n" + text + "\n" + after
 	case 1: // a JSON string, with what surrounds it

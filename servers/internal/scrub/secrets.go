@@ -20,6 +20,9 @@ type format struct {
 	// find takes the place of alphabet, length and edges. It is told where the prefix begins.
 	find func(sc *scan, at int) (from, to int, ok bool)
 
+	// within finds no secret: it says where all values are some.
+	within func(sc *scan, a anchor, at int) (hit, bool)
+
 	// names are the endings of names whose values are secrets: lower case, separators left out. "_" before one asks
 	// for the beginning of a word inside a longer name, "^" for the beginning of the name.
 	names []string
@@ -231,6 +234,7 @@ func formats() []format {
 		{provider: "RFC 3986", id: "url-password", prefixes: []string{"://"}, find: (*scan).userinfo},
 		{provider: "Oracle", id: "url-password", prefixes: []string{"jdbc:oracle:thin:"}, find: (*scan).oracle},
 		{provider: "curl", id: "url-password", prefixes: []string{" -u", " --user"}, find: (*scan).curlUser},
+		{provider: "shell", id: "password", prefixes: []string{" -p", " -P", " -a", " -w"}, find: (*scan).commandPassword},
 		{provider: "SQL", id: "password", fold: true, prefixes: []string{"identified by", "password '"}, find: (*scan).sqlPassword},
 		{provider: "netrc", id: "password", prefixes: []string{"login "}, find: (*scan).netrc},
 		{provider: "RFC 7617", id: "authorization", prefixes: []string{"Basic ", "basic "}, keep: true, alphabet: base64Std, min: 8, max: 1024, check: encodedUserinfo},
@@ -248,6 +252,7 @@ func formats() []format {
 		{provider: "Google Cloud", id: "gcp-private-key", names: []string{"privatekey"}, part: pemInString},
 		{provider: "Twilio", id: "twilio-auth-token", names: []string{"twilioauthtoken", "twiliotoken"}, alphabet: lowerHex, min: 32, max: 32, check: varied},
 		{provider: "Docker", id: "docker-auth", names: []string{"^auth"}, alphabet: base64Std, min: 8, max: 1024, check: encodedUserinfo},
+		{provider: "Kubernetes", id: "kubernetes-secret", prefixes: []string{"data", "stringData"}, within: (*scan).enterData, trust: literal},
 		{provider: "Kubernetes", id: "private-key", names: []string{"clientkeydata"}, alphabet: base64Std, min: 64, check: varied},
 
 		// By name: headers.
@@ -283,6 +288,22 @@ func formats() []format {
 		{provider: "any", id: "secret", names: []string{"secret", "credential", "credentials"}},
 		{provider: "any", id: "api-key", names: []string{"accesskey", "accountkey", "appkey", "applicationkey", "clientkey", "deploykey", "recoverykey", "secretkey", "servicekey", "storagekey", "^xkey"}},
 	}...)
+}
+
+// command is a program with a flag that takes a secret.
+type command struct {
+	word     string
+	flag     byte
+	attached bool // nothing stands between the flag and its value
+}
+
+// commands returns those that are known.
+func commands() []command {
+	return []command{
+		{word: "curl", flag: 'u'}, {word: "docker login", flag: 'p'}, {word: "podman login", flag: 'p'}, {word: "skopeo login", flag: 'p'}, {word: "oras login", flag: 'p'},
+		{word: "sshpass", flag: 'p'}, {word: "mysql", flag: 'p', attached: true}, {word: "mongosh", flag: 'p'}, {word: "mongodump", flag: 'p'}, {word: "sqlcmd", flag: 'P'},
+		{word: "redis-cli", flag: 'a'}, {word: "ldapsearch", flag: 'w'}, {word: "ldapmodify", flag: 'w'},
+	}
 }
 
 // innocent returns endings of names that end as a secret's name does and hold none: where a list goes on, what makes

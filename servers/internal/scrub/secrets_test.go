@@ -250,6 +250,13 @@ var specimens = map[string]specimen{
 	"authorization Basic ": {body: func(r *rand.Rand) string {
 		return base64.StdEncoding.EncodeToString([]byte("user:" + random(r, alphanumeric, 12)))
 	}, similar: []string{"Basic information", "Basic " + base64.StdEncoding.EncodeToString([]byte("nothing like it"))}},
+	"kubernetes-secret data": {whole: func(r *rand.Rand, start string) (string, string) {
+		secret := base64.StdEncoding.EncodeToString([]byte(random(r, alphanumeric, 12)))
+		return `{"apiVersion":"v1","` + start + `":{"a.b":"` + secret + `"},"kind":"Secret"}`, secret
+	}, similar: []string{
+		`{"apiVersion":"v1","data":{"a.b":"aGVsbG8gd29ybGQ="},"kind":"ConfigMap"}`, "kind: Secret\n---\ndata:\n  a: aGVsbG8gd29ybGQ=\n", "kind: SecretStore\ndata:\n  a: aGVsbG8gd29ybGQ=\n",
+		"kind: Secret\ndata:\nmetadata:\n  name: shop-database\n", `{"kind":"Secret","data":{},"metadata":{"name":"shop-database"}}`, "kind: Secret\nmetadata: {name: shop-database}\ntype: Opaque\n", "kind: Secret\ndata:\n  a: {{ .Values.a }}\n  b: \"\"\n",
+	}},
 	"jwt ZXlK": {body: func(r *rand.Rand) string {
 		return strings.TrimPrefix(base64.StdEncoding.EncodeToString([]byte(makeJWT(r)+"x")), "ZXlK")
 	}, similar: []string{"ZXlK" + strings.Repeat("aB3d", 20)}},
@@ -261,6 +268,11 @@ var specimens = map[string]specimen{
 		secret := random(r, alphanumeric, 10)
 		return "curl -s" + start + " shop:" + secret + " https://x", secret
 	}, similar: []string{"curl -u shop https://x", "curl -u shop:$PASSWORD https://x", "docker run -u 1000:1000 x", "curl -u shop:[redacted:password#1] https://x", "curl -u 'shop:***' https://x"}},
+	"password  -p": {whole: func(r *rand.Rand, start string) (string, string) {
+		secret := random(r, alphanumeric, 10)
+		command := map[string]string{" -p": "docker login -u shop", " -P": "sqlcmd -U shop", " -a": "redis-cli -h db", " -w": "ldapsearch -D cn=shop"}[start]
+		return command + start + " " + secret + " x", secret
+	}, similar: []string{"mkdir -p /var/lib/shop", "docker login -u shop -p $PASSWORD", "docker login x; cp -p abcdef ghi", "mysql -p shopdata", "redis-cli -a", "sshpass -p -x", "docker run -p 8080:80", "sshpass -p '***'"}},
 	"password identified by": {whole: func(r *rand.Rand, start string) (string, string) {
 		secret := random(r, alphanumeric, 10)
 		return "ALTER USER shop " + strings.TrimSuffix(start, " '") + " '" + secret + "';", secret
@@ -412,7 +424,7 @@ func TestFormats(t *testing.T) {
 					}
 				}
 			}
-			if f.find == nil && f.proof == nil && f.prefixes != nil && isAlphanumeric(f.prefixes[0][0]) {
+			if f.find == nil && f.within == nil && f.proof == nil && f.prefixes != nil && isAlphanumeric(f.prefixes[0][0]) {
 				text, _ := own.make(r, *f, f.prefixes[0])
 				own.similar = append(own.similar, "x"+text, "9"+text)
 			}

@@ -40,6 +40,9 @@ func TestStream(t *testing.T) {
 		{"key in records", false, `{"log":"` + strings.ReplaceAll(key, "\n", `\n","n":1}`+"\n"+`{"log":"`) + `\n","n":1}`, `{"log":"` + strings.ReplaceAll(shown, "\n", `\n","n":1}`+"\n"+`{"log":"`) + `\n","n":1}`},
 		{"key among others", false, strings.Replace(key, "\n", "\nGET /usr/share/ServiceAccount2/x 200\n", 1) + "\nb", strings.Replace(shown, "\n", "\nGET /usr/share/ServiceAccount2/x 200\n", 1) + "\nb"},
 		{"key without an end", false, strings.Split(key, "\n")[0] + "\n" + strings.Split(key, "\n")[1] + "\nstarted at noon\nb", one + "\n" + one + "\nstarted at noon\nb"},
+		{"key, and then many others", false, strings.SplitN(key, "\n", 2)[0] + strings.Repeat("\nat noon", maxAmong+1) + "\n" + strings.Split(key, "\n")[1], one + strings.Repeat("\nat noon", maxAmong+1) + "\n" + strings.Split(key, "\n")[1]},
+		{"key without an end, then a word", false, strings.Join(strings.Split(key, "\n")[:7], "\n") + "\nMC4CAQAwBQ\nstarted\nb", strings.Repeat(one+"\n", 7) + "[redacted:private-key]\nstarted\nb"},
+		{"key without an end, very long", false, strings.SplitN(key, "\n", 2)[0] + strings.Repeat("\n"+strings.Split(key, "\n")[1], maxKeyBytes/64+2), one + strings.Repeat("\n"+one, maxKeyBytes/64+1) + "\n" + strings.Split(key, "\n")[1]},
 		{"key on one line", false, strings.ReplaceAll(key, "\n", `\n`) + "\nb", "[redacted:private-key#1]\nb"},
 		{"no key", false, dashes + "BEGIN " + privateKeyLabel + dashes + " is how it begins\nb", dashes + "BEGIN " + privateKeyLabel + dashes + " is how it begins\nb"},
 		{"rest of a key", true, rest + "\nb", strings.Repeat(one+"\n", 6) + "[redacted:private-key#1]\nb"},
@@ -120,6 +123,33 @@ func TestWriter(t *testing.T) {
 				i++
 			}
 			t.Fatalf("pieces of %d: from byte %d\n got %.200q\nwant %.200q", size, i, got[i:], want[i:])
+		}
+	}
+}
+
+// TestWriterPlaces: wherever in a long line a secret stands, what is held ends within it or not.
+func TestWriterPlaces(t *testing.T) {
+	r := rand.New(rand.NewPCG(17, 17))
+	for _, secret := range []string{
+		"ghp_" + withChecksum(r), "password: hunter2", jsonText(dashes + "BEGIN " + pem(privateKeyLabel, "\n")(r)), "state=" + base64.StdEncoding.EncodeToString([]byte("the password=hunter2 of "+random(r, alphanumeric, 300))),
+		"x=%22password%22%3A%22hunter2%22", "https://user:" + random(r, alphanumeric, 200) + "@host", "Cookie: a=" + random(r, alphanumeric, 300), makeJWT(r), "gl\x1b[1mpat-" + random(r, alphanumeric, 20),
+	} {
+		want := Text(secret)
+		if want == secret {
+			t.Fatalf("%q is no secret", secret)
+		}
+		for _, boundary := range []int{maxWritten - maxPEM, maxWritten} {
+			for place := range 8 {
+				before := strings.Repeat("a word ", maxWritten)[:boundary-len(secret)-6+place*(len(secret)+12)/7]
+				var out bytes.Buffer
+				w := NewWriter(&out, New().Stream(false))
+				if _, err := io.WriteString(w, before+" "+secret+" "+strings.Repeat("x ", maxWritten)+"\n"); err != nil {
+					t.Fatal(err)
+				}
+				if got := out.String()[len(before):]; !strings.HasPrefix(got, " "+want+" x x") {
+					t.Fatalf("%.40q at %d of %d: %.300q, want %.300q", secret, len(before), boundary, got, want)
+				}
+			}
 		}
 	}
 }

@@ -351,20 +351,41 @@ func (sc *scan) oracle(at int) (from, to int, ok bool) {
 	return start + len(user) + 1, start + last, sc.markerLen(authority[len(user)+1:last]) == 0
 }
 
-// sawCurl remembers a command that curlUser's flags belong to.
-func (sc *scan) sawCurl(_ anchor, at int) (hit, bool) {
-	sc.curl = at + 1
-	return hit{}, false
+// flagOf says whether a place is among the arguments of a command that has this flag.
+func (sc *scan) flagOf(at int, flag byte) bool {
+	if sc.command.word == "" || at-sc.commandAt > maxCommand || strings.ContainsAny(sc.text[sc.commandAt:at], ";|") {
+		sc.command = command{}
+		return false
+	}
+	sc.commandAt = at // what stands before it was looked at
+	return sc.command.flag == flag
+}
+
+// commandPassword finds the password in sshpass -p password and its like.
+func (sc *scan) commandPassword(at int) (from, to int, ok bool) {
+	text := sc.text
+	from = at + len(" -p")
+	if from == len(text) || !sc.flagOf(at, text[at+2]) || isBlank(text[from]) == sc.command.attached {
+		return 0, 0, false
+	}
+	for i := 0; i < maxGap && from < len(text) && isBlank(text[from]); i++ {
+		from++
+	}
+	v := value{from: from, separator: ' '}
+	if from < len(text) && isQuote(text[from]) {
+		v.quote(text, from, sc.lineEnd(from))
+	} else {
+		v.run(text, &name{}, maxChecked)
+	}
+	return v.from, v.to, v.to-v.from >= minLiteral && text[v.from] != '-' && sc.userPassword(v.from, v.to)
 }
 
 // curlUser finds the password in curl -u user:password, and a user that is a token.
 func (sc *scan) curlUser(at int) (from, to int, ok bool) {
 	text := sc.text
-	if sc.curl == 0 || at-sc.curl > maxCommand || strings.ContainsAny(text[sc.curl:at], ";|") {
-		sc.curl = 0
+	if !sc.flagOf(at, 'u') {
 		return 0, 0, false
 	}
-	sc.curl = at // what stands before it was looked at
 	from = at + len(" -u")
 	if text[at+2] == '-' {
 		from = at + len(" --user")
@@ -423,7 +444,7 @@ func (sc *scan) sqlPassword(at int) (from, to int, ok bool) {
 	}
 	v := value{from: at + quote}
 	v.quote(text, at+quote, sc.lineEnd(at+quote))
-	if v.open || v.to-v.from < minLiteral || sc.refers(&name{}, v) || sc.markerLen(text[v.from:v.to]) == v.to-v.from {
+	if v.open && toLower(rest[0]) == 'p' || v.to-v.from < minLiteral || sc.refers(&name{}, v) || sc.markerLen(text[v.from:v.to]) == v.to-v.from {
 		return 0, 0, false
 	}
 	return v.from, v.to, true

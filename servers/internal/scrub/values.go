@@ -286,7 +286,7 @@ func (sc *scan) specific(h hit) hit {
 	short, long := sc.anchorsAt(sc.text, h.from)
 	for _, anchors := range [][]anchor{short, long} {
 		for _, a := range anchors {
-			if a.format == nil || a.format.lead > 0 || a.format.services != nil || !a.begins(sc.text, h.from) {
+			if a.format == nil || a.format.lead > 0 || a.format.services != nil || a.format.within != nil || !a.begins(sc.text, h.from) {
 				continue
 			}
 			if own, ok := a.find(sc, a, h.from); ok && own.from == h.from && own.to == h.to {
@@ -325,9 +325,13 @@ func (sc *scan) apply(f *format, n *name, v value) (hit, bool) {
 // spelled applies a format with an alphabet and a length.
 func (sc *scan) spelled(f *format, n *name, v value) (hit, bool) {
 	for i := v.from; i < min(v.to, v.from+maxChecked); i++ {
-		if !f.set[sc.text[i]] && f.max > 0 {
+		if f.set[sc.text[i]] || f.max == 0 {
+			continue
+		}
+		if strings.IndexByte("&%;", sc.text[i]) < 0 {
 			return hit{}, false
 		}
+		v.to, v.whole = i, true // the next parameter of a URL, or the end of an encoded one
 	}
 	if v.to-v.from < f.min && v.whole || !f.check(sc.text[v.from:min(v.to, v.from+maxChecked)]) {
 		return hit{}, false

@@ -91,31 +91,45 @@ func (w *Writer) part() {
 		}
 	}
 	text := characters(string(w.line[:held]))
-	end, within := w.stream.scrubber.settled(text)
-	w.out = w.stream.Line(w.out, []byte(text[:end]))
+	shown, end, within := w.stream.scrubber.settled(text)
+	w.out = w.stream.Line(w.out, []byte(shown))
 	w.line, w.skipping = append([]byte(text[end:]), w.line[held:]...), within
 	if within {
 		w.line = w.line[:0]
 	}
 }
 
-// settled returns how much of a line's beginning is the same whatever follows it, and whether it ends within a secret.
-func (s *Scrubber) settled(text string) (end int, within bool) {
+// settled returns how much of a line's beginning is the same whatever follows it, that without its secrets, for what
+// tells them can stand behind the end, and whether the end is within a secret that is as long as what is held.
+func (s *Scrubber) settled(text string) (shown string, end int, within bool) {
+	var out strings.Builder
 	limit := len(text) - maxPEM
 	sc := scan{matcher: s.matcher, text: text}
-	for end <= limit {
+	for end <= limit && !within {
 		h, ok := sc.next()
-		switch {
-		case ok && h.to == len(text):
-			return len(text), true
-		case !ok || h.from-maxBehind > limit:
-			// Not within a word, which could be encoded.
-			if i := strings.LastIndexAny(text[max(end, limit-maxPEM):max(end, limit)], urlEnds); i >= 0 {
-				return max(end, limit-maxPEM) + i + 1, false
-			}
-			return max(end, limit), false
+		cut := limit
+		if ok {
+			cut = min(limit, h.from-maxBehind)
 		}
-		end = h.to
+		if !ok || cut == limit || h.to == len(text) && cut > end {
+			cut = wordStart(text, end, cut)
+			out.WriteString(text[end:cut])
+			return out.String(), cut, false
+		}
+		out.WriteString(text[end:h.from])
+		out.WriteString(s.marker(h.format.id, text[h.from:h.to]))
+		end, within = h.to, h.to == len(text)
 	}
-	return end, false
+	return out.String(), end, within
+}
+
+// wordStart returns where the word begins that goes on at a place, for it could be encoded; or the place, if that is
+// too far.
+func wordStart(text string, floor, at int) int {
+	at = max(floor, at)
+	floor = max(floor, at-maxPEM)
+	if i := strings.LastIndexAny(text[floor:at], urlEnds); i >= 0 {
+		return floor + i + 1
+	}
+	return at
 }

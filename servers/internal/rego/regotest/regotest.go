@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpserver"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/rego"
 )
 
@@ -25,7 +26,7 @@ func conftest(t *testing.T) string {
 	t.Helper()
 	binary := os.Getenv("CONFTEST")
 	if binary == "" {
-		out, err := exec.CommandContext(t.Context(), filepath.Join(root(t), "scripts/tool"), "conftest").Output()
+		out, err := exec.CommandContext(t.Context(), filepath.Join(root(t), "scripts/tool"), "conftest").Output() //nolint:gosec // a script of this checkout
 		if err != nil {
 			t.Fatalf("building conftest: %v", err)
 		}
@@ -46,6 +47,24 @@ func root(t *testing.T) string {
 	}
 	t.Fatalf("no go.mod above the test: %v", err)
 	return ""
+}
+
+// Evaluate calls a tool evaluate_policy as a client would.
+func Evaluate(t *testing.T, tool mcpserver.Tool, args map[string]any) (rego.Report, error) {
+	t.Helper()
+	raw, err := json.Marshal(args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := tool.Call(t.Context(), raw)
+	if err != nil {
+		return rego.Report{}, err
+	}
+	var r rego.Report
+	if err := json.Unmarshal(result.Structured, &r); err != nil {
+		t.Fatal(err)
+	}
+	return r, nil
 }
 
 // said is what conftest's JSON output has for one file and namespace.
@@ -71,7 +90,7 @@ func Compare(t *testing.T, dir, namespace string, reports map[string]rego.Report
 	if _, err := os.Stat(filepath.Join(dir, "data")); err == nil {
 		args = append(args, "--data", filepath.Join(dir, "data"))
 	}
-	out, err := exec.CommandContext(t.Context(), conftest(t), append(args, files...)...).Output()
+	out, err := exec.CommandContext(t.Context(), conftest(t), append(args, files...)...).Output() //nolint:gosec // the binary that it built
 	if err != nil {
 		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 			err = fmt.Errorf("%w: %s", err, exit.Stderr)

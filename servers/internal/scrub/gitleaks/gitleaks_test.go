@@ -2,6 +2,7 @@ package gitleaks
 
 import (
 	"bufio"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -219,6 +220,32 @@ func TestGeneric(t *testing.T) {
 		}
 	}
 	if seen < 500 {
+		t.Errorf("%d findings", seen)
+	}
+}
+
+// TestManifest: what gitleaks finds in a Secret's manifest, whether its kind stands before the data or after.
+func TestManifest(t *testing.T) {
+	d := detector(t)
+	d.MaxDecodeDepth = 0
+	r := rand.New(rand.NewPCG(15, 15))
+	seen := 0
+	for range 20 {
+		value := base64.StdEncoding.EncodeToString([]byte(random(r, 10+r.IntN(20))))
+		for _, form := range []string{
+			"apiVersion: v1\nkind: Secret\nmetadata:\n  name: shop\ndata:\n  conf: %s\n", "apiVersion: v1\ndata:\n  conf: \"%s\"\nkind: Secret\nmetadata:\n  name: shop\n",
+			"kind: \"Secret\"\ndata:\n    a.b: '%s'\n",
+		} {
+			text := fmt.Sprintf(form, value)
+			for _, finding := range d.Detect(detect.Fragment{Raw: text, FilePath: "a.yaml"}) { //nolint:staticcheck // there is no other way to name a file
+				seen++
+				if left := survives(text, finding.Secret); left != "" {
+					t.Errorf("%s finds %q in %q, and scrub leaves %q", finding.RuleID, finding.Secret, text, left)
+				}
+			}
+		}
+	}
+	if seen < 50 {
 		t.Errorf("%d findings", seen)
 	}
 }

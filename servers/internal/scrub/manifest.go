@@ -1,0 +1,89 @@
+package scrub
+
+import "strings"
+
+const maxDocument = 64 << 10 // bytes of a YAML document before and after a place in it
+
+// manifest is what a scan knows of the manifest of a Kubernetes Secret: everything in its data is secret, whatever it
+// is called.
+type manifest struct {
+	formats []*format
+	end     int      // of the data that the scan is in
+	line    document // the last line that was looked at
+	yaml    document // and the last YAML document
+}
+
+// document is a part of a text.
+type document struct {
+	to     int
+	secret bool // it says that it is a Secret
+}
+
+// memberGap holds what stands between a member's name and its value, in JSON in however many strings, and in YAML.
+var memberGap = newByteSet(`\"': ` + "\t") //nolint:gochecknoglobals // an alphabet, never changed
+
+// enterData looks whether data: begins the data of a Secret. The pairs in it are found like any others.
+func (sc *scan) enterData(a anchor, at int) (hit, bool) {
+	text, m := sc.text, &sc.manifest
+	if at < m.end {
+		return hit{}, false
+	}
+	open := runOf(memberGap, text, at+len(a.literal), maxGap)
+	start := strings.LastIndexByte(text[max(0, at-maxGap):at], '\n') + 1 + max(0, at-maxGap)
+	switch {
+	case open == len(text):
+	case text[open] == '{': // JSON: as far as its brace
+		if end := sc.lineEnd(at); at >= m.line.to {
+			m.line = document{end, isSecret(text[max(at-maxDocument, strings.LastIndexByte(text[:at], '\n')+1):end])}
+		}
+		if m.line.secret {
+			m.end = open + len(before(text[open:m.line.to], "}"))
+		}
+	case (text[open] == '\n' || text[open] == '\r') && strings.Trim(text[start:at], " ") == "": // YAML: as far as lines stand further to the right
+		if at >= m.yaml.to {
+			from, to := max(0, at-maxDocument), min(len(text), at+maxDocument)
+			from += max(0, strings.LastIndex(text[from:at], "\n---"))
+			if i := strings.Index(text[at:to], "\n---"); i >= 0 {
+				to = at + i
+			}
+			m.yaml = document{to, isSecret(text[from:to])}
+		}
+		if m.yaml.secret {
+			m.end = indented(text, open, at-start)
+		}
+	}
+	if m.end > at && m.formats == nil {
+		m.formats = []*format{a.format}
+	}
+	return hit{}, false
+}
+
+// isSecret says whether a document says that it is one.
+func isSecret(document string) bool {
+	for {
+		_, after, ok := strings.Cut(document, "kind")
+		if !ok {
+			return false
+		}
+		document = after
+		value := strings.TrimLeft(after, `\"':`+blank)
+		if rest, ok := strings.CutPrefix(value, "Secret"); ok && (rest == "" || !isAlphanumeric(rest[0])) {
+			return true
+		}
+	}
+}
+
+// indented returns where the lines after a place end that stand further to the right than this.
+func indented(text string, at, indent int) int {
+	for {
+		next := strings.IndexByte(text[at:], '\n')
+		if next < 0 {
+			return len(text)
+		}
+		at += next + 1
+		content := strings.TrimLeft(text[at:], " ")
+		if content != "" && content[0] != '\n' && content[0] != '\r' && len(text)-at-len(content) <= indent {
+			return at
+		}
+	}
+}
