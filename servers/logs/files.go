@@ -59,44 +59,80 @@ func (f *folder) openRegular(name string) (*os.File, fs.FileInfo, error) {
 	return file, info, nil
 }
 
-// streams walks the folder. Rotations belong to the file whose name they bear.
-func (f *folder) streams(ctx context.Context) ([]stream, []string, error) {
-	found := map[string][]rotated{}
-	var problems []string
-	entries := 0
-	err := fs.WalkDir(f.root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
-		switch entries++; {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case entries > maxEntries:
-			problems = append(problems, fmt.Sprintf("more than %d files; the rest was not looked at", maxEntries))
-			return fs.SkipAll
-		case err != nil:
-			problems = append(problems, shownName(name)+": "+reason(err))
-			return nil
-		case d.IsDir() && name != "." && (strings.HasPrefix(d.Name(), ".") || strings.Count(name, "/") >= maxDepth):
-			return fs.SkipDir
-		case d.IsDir() || strings.HasPrefix(d.Name(), "."):
-			return nil
-		}
-		r := rotation(name)
-		if !f.wanted(r.stem) {
-			return nil
-		}
-		info, err := f.root.Stat(name) // what a link leads to
-		if err == nil && !info.Mode().IsRegular() {
-			err = errNotRegular
-		}
-		if err != nil {
-			problems = append(problems, shownName(name)+": "+reason(err))
-			return nil
-		}
-		r.info = info
-		found[r.stem] = append(found[r.stem], r)
-		return nil
-	})
+// listing is a look at a folder.
+type listing struct {
+	files    map[string][]rotated // by stem
+	problems []string
+	seen     int // files and folders
+}
+
+func (l *listing) problem(name string, err error) {
+	l.problems = append(l.problems, shownName(name)+": "+reason(err))
+}
+
+// list looks at the folder dir, and those in it. A folder is read in pieces: it may hold more than there is memory for.
+func (f *folder) list(ctx context.Context, dir string, depth int, l *listing) error {
+	handle, err := f.root.OpenFile(dir, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_DIRECTORY, 0)
 	if err != nil {
+		l.problem(dir, err)
+		return nil
+	}
+	defer func() { _ = handle.Close() }()
+	for {
+		entries, err := handle.ReadDir(dirPiece)
+		for _, entry := range entries {
+			name := path.Join(dir, entry.Name())
+			switch l.seen++; {
+			case ctx.Err() != nil:
+				return ctx.Err()
+			case l.seen > maxEntries:
+				return nil
+			case strings.HasPrefix(entry.Name(), "."):
+			case entry.IsDir() && depth < maxDepth:
+				if err := f.list(ctx, name, depth+1, l); err != nil {
+					return err
+				}
+			case !entry.IsDir():
+				f.add(name, l)
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			l.problem(dir, err)
+			return nil
+		}
+	}
+}
+
+// add notes a file that one of the patterns fits.
+func (f *folder) add(name string, l *listing) {
+	r := rotation(name)
+	if !f.wanted(r.stem) {
+		return
+	}
+	info, err := f.root.Stat(name) // what a link leads to
+	if err == nil && !info.Mode().IsRegular() {
+		err = errNotRegular
+	}
+	if err != nil {
+		l.problem(name, err)
+		return
+	}
+	r.info = info
+	l.files[r.stem] = append(l.files[r.stem], r)
+}
+
+// streams lists the folder's logs. Rotations belong to the file whose name they bear.
+func (f *folder) streams(ctx context.Context) ([]stream, []string, error) {
+	l := listing{files: map[string][]rotated{}}
+	if err := f.list(ctx, ".", 0, &l); err != nil {
 		return nil, nil, err
+	}
+	found, problems := l.files, l.problems
+	if l.seen > maxEntries {
+		problems = append(problems, fmt.Sprintf("more than %d files; the rest was not looked at", maxEntries))
 	}
 	streams := make([]stream, 0, len(found))
 	for stem, files := range found {

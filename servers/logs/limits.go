@@ -15,6 +15,7 @@ const (
 const (
 	maxDepth   = 8      // folders in folders
 	maxEntries = 20_000 // entries below one folder
+	dirPiece   = 500    // of them that are read at once
 	maxStreams = 500    // streams of one source
 	maxParts   = 200    // files of one stream: the live one and its rotations
 )

@@ -58,7 +58,19 @@ func (f filters) query(now time.Time) (query, error) {
 // fits says whether a message is one of those that are asked for. It is judged as it is shown: redacted, and without the
 // numbers of its marks, which depend on what else was read.
 func (q query) fits(e entry) bool {
-	if e.level < q.level || !q.since.IsZero() && e.time.Before(q.since) || !q.until.IsZero() && (e.time.IsZero() || e.time.After(q.until)) {
+	in := q.since.IsZero() || !e.time.Before(q.since)
+	in = in && (q.until.IsZero() || !e.time.IsZero() && !e.time.After(q.until))
+	return in && q.fitsAnyTime(e)
+}
+
+// untimed says whether a message would fit if one knew when it was written.
+func (q query) untimed(e entry) bool {
+	return e.time.IsZero() && !(q.since.IsZero() && q.until.IsZero()) && q.fitsAnyTime(e)
+}
+
+// fitsAnyTime is fits without the times.
+func (q query) fitsAnyTime(e entry) bool {
+	if e.level < q.level {
 		return false
 	}
 	if q.contains == "" && q.expression == nil {

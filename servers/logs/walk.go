@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -21,6 +22,7 @@ type walk struct {
 	read     int64    // bytes of logs that were looked through, whether or not all was looked at
 	problems []string // what could not be read
 	late     bool     // it ended because of the time
+	untimed  int      // messages that fit but for having no time
 }
 
 // visitor takes what begins in the stretches of a log, in the direction of the walk.
@@ -56,13 +58,16 @@ func (w *walk) run(ctx context.Context, v visitor) (*place, error) {
 		}
 		streams = streams[i:]
 	}
+	var next *place
 	for _, s := range streams {
-		next, err := w.stream(ctx, s, v)
-		if next != nil || err != nil {
-			return next, err
+		if next, err = w.stream(ctx, s, v); next != nil || err != nil {
+			break
 		}
 	}
-	return nil, nil
+	if w.untimed > 0 {
+		w.problems = append(w.problems, fmt.Sprintf("%d messages that fit have no time; since and until left them out", w.untimed))
+	}
+	return next, err
 }
 
 func (w *walk) stream(ctx context.Context, s stream, v visitor) (*place, error) {
@@ -288,6 +293,11 @@ func (p *pass) visit(ctx context.Context, from, to int64, v visitor) (int64, boo
 		return 0, false, err
 	}
 	p.count(from, to)
+	for _, e := range b.all[b.low:b.high] {
+		if p.walk.query.untimed(e) {
+			p.walk.untimed++
+		}
+	}
 	at, enough := v.visit(b, to)
 	return at, enough, nil
 }
