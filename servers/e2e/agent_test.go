@@ -39,6 +39,13 @@ func (b *bundle) named(t *testing.T, agent string) string {
 	return strings.Join(slices.Sorted(slices.Values(file.Agents[dockeragent.Root].Toolsets[0].Tools)), " ")
 }
 
+// namedBut are those of them that are not of a server.
+func (b *bundle) namedBut(t *testing.T, agent, server string) string {
+	t.Helper()
+	tools := strings.Fields(b.named(t, agent))
+	return strings.Join(slices.DeleteFunc(tools, func(tool string) bool { return strings.HasPrefix(tool, server+"_") }), " ")
+}
+
 // agentTurn runs scripts/agent as an operator does.
 func (b *bundle) agentTurn(t *testing.T, name, message string, env ...string) (out string, err error) {
 	t.Helper()

@@ -373,9 +373,9 @@ func TestQuarantine(t *testing.T) {
 	compose(files + ":" + override)
 	defer func() {
 		compose(files)
-		b.await(t, "policy-gate", podSecurity)
+		b.await(t, "policy-gate", b.named(t, "policy-gate"))
 	}()
-	b.await(t, "policy-gate", "")
+	b.await(t, "policy-gate", b.namedBut(t, "policy-gate", "kubernetes"))
 	if _, err := b.as(t, "policy-gate").CallTool(t.Context(), podSecurity, map[string]any{"text": privilegedPod}, nil); err == nil {
 		t.Error("a quarantined tool was called")
 	}

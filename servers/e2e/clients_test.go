@@ -142,18 +142,23 @@ exec "$PACKAGES/.bin/node" "$PACKAGES/.bin/$command" "$@"
 		run := func(line string) string {
 			c := exec.CommandContext(t.Context(), "sh", "-c", line)
 			c.Env = env
-			out, err := c.CombinedOutput()
+			var stderr strings.Builder
+			c.Stderr = &stderr
+			out, err := c.Output()
 			if err != nil {
-				t.Fatalf("%v: %s", err, out)
+				t.Fatalf("%v: %s%s", err, out, &stderr)
 			}
 			return string(out)
 		}
+		var list struct {
+			Tools []struct{ Name string }
+		}
+		if out := run(line); json.Unmarshal([]byte(out), &list) != nil {
+			t.Fatalf("no JSON: %s", out)
+		}
 		var tools []string
-		for line := range strings.Lines(run(line)) {
-			if _, name, ok := strings.Cut(line, `"name": "kubernetes_`); ok {
-				name, _, _ = strings.Cut(name, `"`)
-				tools = append(tools, "kubernetes_"+name)
-			}
+		for _, tool := range list.Tools {
+			tools = append(tools, tool.Name)
 		}
 		listsAndCalls(t, tools, run(strings.Replace(line, "--method tools/list", "--method tools/call --tool-name "+podSecurity+
 			" --tool-arg path=kubernetes/shop-web.yaml level=baseline", 1)))

@@ -81,7 +81,7 @@ func start(t *testing.T) *processes {
 			t.Fatal(err)
 		}
 	}
-	if err := os.CopyFS(dir+"/workspace/kubernetes", os.DirFS(filepath.Join(root, "agents/workspace/kubernetes"))); err != nil {
+	if err := os.CopyFS(dir+"/workspace", os.DirFS(filepath.Join(root, "agents/workspace"))); err != nil {
 		t.Fatal(err)
 	}
 	more := map[string][]string{
@@ -245,6 +245,8 @@ func TestTurns(t *testing.T) {
     heard: [kubernetes/shop-web.yaml]
     call: [{tool: kubernetes_check_pod_security, args: {path: kubernetes/shop-web.yaml}}]
   - heard: ['"verdict":"fail"', pod-security/privileged]
+    call: [{tool: terraform_check_config, args: {path: terraform}}]
+  - heard: ['"verdict":"fail"', '"file":"terraform/']
     say: '{"verdict": "fail", "findings": [{"rule": "pod-security/privileged", "object": "Deployment shop/web", "line": 36}]}'
 `, `{"verdict": "fail"`},
 		"devsecops-chatbot": {"what does poisoned.yaml say?", `

@@ -38,7 +38,7 @@ const dockerfile = "FROM " + registryHost + "/shop/nginx:1.25.3\nCOPY site /usr/
 // shopLog is what the shop's front end has written: secrets, and a line of somebody who has read about agents.
 const (
 	logPassword = "correct-horse-battery-staple"
-	logToken    = "ghp_16C7e42F292c6912E7710c838347Ae178B4a"
+	logToken    = "ghp_16C7e42F292c6912E7710c838347Ae178B4a" //nolint:gosec // of nobody
 	shopLog     = "2026-11-22T13:40:00Z INFO started\n" +
 		"2026-11-22T13:40:03Z ERROR cannot connect to postgres://shop:" + logPassword + "@db.shop.svc:5432/orders\n" +
 		"2026-11-22T13:40:09Z ERROR fetching templates failed, GITHUB_TOKEN=" + logToken + "\n" +
