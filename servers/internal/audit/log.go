@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -121,17 +122,25 @@ type filling struct {
 	full int64 // of the content and the zeros
 }
 
-// append writes data at the end, and zeros behind it when there are none left. The end stays until advance.
+// append writes data at the end, and zeros behind it when there are none left and the volume has room for them. The end stays.
 func (f *filling) append(data []byte) error {
 	end := f.end + int64(len(data))
 	if end <= f.full {
 		return writeAt(f.file, data, f.end)
 	}
-	if err := writeAt(f.file, append(data, make([]byte, fillAhead)...), f.end); err != nil {
+	filled := append(slices.Clip(data), make([]byte, fillAhead)...)
+	err := writeAt(f.file, filled, f.end)
+	if err == nil {
+		f.full = end + fillAhead
+		return nil
+	}
+	if !full(err) {
 		return err
 	}
-	f.full = end + fillAhead
-	return nil
+	if err := f.trim(); err != nil {
+		return err
+	}
+	return writeAt(f.file, data, f.end)
 }
 
 // trim cuts off everything behind the end.

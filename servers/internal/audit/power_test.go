@@ -251,14 +251,16 @@ func (f *ramFile) WriteAt(p []byte, offset int64) (int, error) {
 	f.ram.mu.Lock()
 	defer f.ram.mu.Unlock()
 	n := len(p)
-	if grow := int(offset) + len(p) - len(f.node.current); f.ram.room >= 0 && grow > f.ram.room {
+	grow := max(0, int(offset)+len(p)-len(f.node.current))
+	if f.ram.room >= 0 && grow > f.ram.room {
 		n -= grow - f.ram.room
+		grow = f.ram.room
 	}
 	if err := f.write(change{offset, bytes.Clone(p[:n])}); err != nil {
 		return 0, err
 	}
 	if f.ram.room >= 0 {
-		f.ram.room -= n
+		f.ram.room -= grow
 	}
 	if n < len(p) {
 		return n, syscall.ENOSPC
@@ -281,7 +283,7 @@ func (f *ramFile) linked() (bool, error) {
 func (f *ramFile) truncate(size int64) error {
 	f.ram.mu.Lock()
 	defer f.ram.mu.Unlock()
-	if f.ram.room >= 0 {
+	if f.ram.room > 0 { // where there was none, somebody else takes what becomes free
 		f.ram.room += len(f.node.current) - int(size)
 	}
 	return f.write(change{size, nil})

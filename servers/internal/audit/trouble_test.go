@@ -28,7 +28,7 @@ func TestTroubleEnds(t *testing.T) {
 		begin, end func(*ram)
 		is         error
 	}{
-		"full":      {func(r *ram) { r.room = 100 }, func(r *ram) { r.room = -1 }, syscall.ENOSPC},
+		"full":      {func(r *ram) { r.room = 0 }, func(r *ram) { r.room = -1 }, syscall.ENOSPC},
 		"read-only": {func(r *ram) { r.readOnly = true }, func(r *ram) { r.readOnly = false }, syscall.EROFS},
 	} {
 		t.Run(name, func(t *testing.T) {

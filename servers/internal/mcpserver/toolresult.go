@@ -38,13 +38,12 @@ func (t toolResult) answer(r *request, serverInfo jsontext.Value) json.RawMessag
 		out = append(out, `,"`+mcpclient.MetaCode+`":`...)
 		out = appendString(out, []byte(t.code))
 	}
-	if modern := mcp.IsModernProtocol(r.message.metaString(mcp.MetaKeyProtocolVersion)); modern {
+	modern := mcp.IsModernProtocol(r.message.metaString(mcp.MetaKeyProtocolVersion))
+	if modern {
 		out = append(out, `,"`+mcp.MetaKeyServerInfo+`":`...)
 		out = append(out, serverInfo...)
-		out = append(out, `},"resultType":"`+string(mcp.ResultTypeComplete)+`"`...)
-	} else {
-		out = append(out, '}')
 	}
+	out = append(out, '}')
 	out = append(out, `,"content":[{"type":"text","text":`...)
 	out = appendString(out, text)
 	out = append(out, `}]`...)
@@ -53,6 +52,9 @@ func (t toolResult) answer(r *request, serverInfo jsontext.Value) json.RawMessag
 		out = append(out, t.structured...)
 	} else {
 		out = append(out, `,"isError":true`...)
+	}
+	if modern {
+		out = append(out, `,"resultType":"`+string(mcp.ResultTypeComplete)+`"`...)
 	}
 	return append(out, `}}`...)
 }
