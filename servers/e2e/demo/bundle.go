@@ -48,7 +48,7 @@ func newBundle(ctx context.Context, images string) (*bundle, error) {
 	b.env = append(os.Environ(),
 		"COMPOSE_PROJECT_NAME="+project, "COMPOSE_PROFILES=", "COMPOSE_ENV_FILES="+b.path("env"),
 		"COMPOSE_FILE="+filepath.Join(b.root, "compose.yaml")+":"+filepath.Join(b.root, "servers/e2e/demo/compose.yaml"),
-		"BULKHEAD_PORT="+b.port, "BULKHEAD_SECRETS="+b.path("secrets"), "BULKHEAD_WORKSPACE="+b.path("workspace"), "BULKHEAD_LOGS="+b.path("logs"), "BULKHEAD_LOG_SOURCES="+filepath.Join(b.root, "servers/logs/sources.yaml"),
+		"BULKHEAD_PORT="+b.port, "BULKHEAD_SECRETS="+b.path("secrets"), "BULKHEAD_WORKSPACE="+b.path("workspace"), "BULKHEAD_LOGS="+b.path("logs"), "BULKHEAD_POLICIES="+filepath.Join(b.root, "agents/policies"), "BULKHEAD_LOG_SOURCES="+filepath.Join(b.root, "servers/logs/sources.yaml"),
 		"DEMO_DIR="+dir,
 		"BULKHEAD_POLICY="+filepath.Join(b.root, "agents/policy.yaml"), "BULKHEAD_LOCK="+filepath.Join(b.root, "agents/tools.lock.json"),
 		"EGRESS_POLICY="+b.path("egress.yaml"), "GOFLAGS=-trimpath", "CGO_ENABLED=0",
