@@ -65,7 +65,7 @@ func (q query) fits(e entry) bool {
 
 // untimed says whether a message would fit if one knew when it was written.
 func (q query) untimed(e entry) bool {
-	return e.time.IsZero() && !(q.since.IsZero() && q.until.IsZero()) && q.fitsAnyTime(e)
+	return e.time.IsZero() && (!q.since.IsZero() || !q.until.IsZero()) && q.fitsAnyTime(e)
 }
 
 // fitsAnyTime is fits without the times.
