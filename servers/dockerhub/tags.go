@@ -22,14 +22,16 @@ type listTagsIn struct {
 }
 
 type listTagsOut struct {
-	Repository string   `json:"repository"`
-	Total      int      `json:"total" jsonschema:"tags that name leaves, in this answer or not; architecture and since are not counted"`
-	Columns    string   `json:"columns" jsonschema:"what stands in a row, with a space between; - is what Docker Hub does not know. pushed is a UTC date, size the compressed bytes"`
-	Tags       []string `json:"tags" jsonschema:"a row for each"`
-	Platforms  []string `json:"platforms,omitempty" jsonschema:"what p1, p2, … in the rows stand for; get_tag tells digests of each"`
-	Scanned    int      `json:"scanned,omitempty" jsonschema:"tags looked at for this answer, where architecture or since passes over some"`
-	Note       string   `json:"note,omitempty" jsonschema:"what it means that the repository changed since the first answer"`
-	Truncated  bool     `json:"truncated" jsonschema:"whether more follow"`
+	Repository string `json:"repository"`
+	Total      int    `json:"total"` // tags that name leaves, in this answer or not; architecture and since are not counted
+	// what stands in a row, with a space between; - is what Docker Hub does not know. pushed is a UTC date, size the compressed
+	// bytes
+	Columns    string   `json:"columns"`
+	Tags       []string `json:"tags"`                // a row for each
+	Platforms  []string `json:"platforms,omitempty"` // what p1, p2, … in the rows stand for; get_tag tells digests of each
+	Scanned    int      `json:"scanned,omitempty"`   // tags looked at for this answer, where architecture or since passes over some
+	Note       string   `json:"note,omitempty"`      // what it means that the repository changed since the first answer
+	Truncated  bool     `json:"truncated"`           // whether more follow
 	NextCursor string   `json:"next_cursor,omitempty"`
 }
 
@@ -209,17 +211,17 @@ type resolveDigestIn struct {
 type resolveDigestOut struct {
 	Repository string       `json:"repository"`
 	Digest     string       `json:"digest"`
-	Tags       []sharingTag `json:"tags" jsonschema:"newest first"`
-	Scanned    int          `json:"scanned" jsonschema:"tags looked at for this answer"`
-	Total      int          `json:"total" jsonschema:"tags of the repository"`
-	Note       string       `json:"note,omitempty" jsonschema:"what it means that the repository changed since the first answer"`
-	Truncated  bool         `json:"truncated" jsonschema:"whether tags are left to look at"`
+	Tags       []sharingTag `json:"tags"`           // newest first
+	Scanned    int          `json:"scanned"`        // tags looked at for this answer
+	Total      int          `json:"total"`          // tags of the repository
+	Note       string       `json:"note,omitempty"` // what it means that the repository changed since the first answer
+	Truncated  bool         `json:"truncated"`      // whether tags are left to look at
 	NextCursor string       `json:"next_cursor,omitempty"`
 }
 
 type sharingTag struct {
 	Tag        string `json:"tag"`
-	Platform   string `json:"platform,omitempty" jsonschema:"whose manifest has the digest; absent where it is the tag's own"`
+	Platform   string `json:"platform,omitempty"` // whose manifest has the digest; absent where it is the tag's own
 	LastPushed string `json:"last_pushed,omitempty"`
 }
 

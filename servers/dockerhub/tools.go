@@ -73,21 +73,21 @@ type getTagIn struct {
 type getTagOut struct {
 	Repository  string     `json:"repository"`
 	Tag         string     `json:"tag"`
-	Digest      string     `json:"digest,omitempty" jsonschema:"of the index or, for a single platform, the manifest"`
-	MediaType   string     `json:"media_type,omitempty" jsonschema:"of what the digest names"`
-	SizeBytes   int64      `json:"size_bytes,omitempty" jsonschema:"compressed"`
-	Status      string     `json:"status,omitempty" jsonschema:"active, inactive or stale: how long ago it was pulled or pushed"`
-	LastUpdated string     `json:"last_updated,omitempty" jsonschema:"RFC 3339"`
+	Digest      string     `json:"digest,omitempty"`       // of the index or, for a single platform, the manifest
+	MediaType   string     `json:"media_type,omitempty"`   // of what the digest names
+	SizeBytes   int64      `json:"size_bytes,omitempty"`   // compressed
+	Status      string     `json:"status,omitempty"`       // active, inactive or stale: how long ago it was pulled or pushed
+	LastUpdated string     `json:"last_updated,omitempty"` // RFC 3339
 	LastPushed  string     `json:"last_pushed,omitempty"`
 	LastPulled  string     `json:"last_pulled,omitempty"`
-	Images      []tagImage `json:"images" jsonschema:"one for each platform; unknown/unknown is an attestation"`
-	Truncated   bool       `json:"truncated" jsonschema:"whether there are more images than shown"`
+	Images      []tagImage `json:"images"`    // one for each platform; unknown/unknown is an attestation
+	Truncated   bool       `json:"truncated"` // whether there are more images than shown
 }
 
 type tagImage struct {
-	Platform   string `json:"platform,omitempty" jsonschema:"os/architecture or os/architecture/variant"`
+	Platform   string `json:"platform,omitempty"` // os/architecture or os/architecture/variant
 	OSVersion  string `json:"os_version,omitempty"`
-	Digest     string `json:"digest,omitempty" jsonschema:"of the platform's manifest"`
+	Digest     string `json:"digest,omitempty"` // of the platform's manifest
 	SizeBytes  int64  `json:"size_bytes,omitempty"`
 	Status     string `json:"status,omitempty"`
 	LastPushed string `json:"last_pushed,omitempty"`
@@ -134,20 +134,20 @@ type getRepositoryOut struct {
 	Private            bool           `json:"private"`
 	Stars              *int64         `json:"stars,omitempty"`
 	Pulls              *int64         `json:"pulls,omitempty"`
-	SizeBytes          int64          `json:"size_bytes,omitempty" jsonschema:"storage that all tags take"`
-	LastUpdated        string         `json:"last_updated,omitempty" jsonschema:"last push, RFC 3339"`
-	LastModified       string         `json:"last_modified,omitempty" jsonschema:"last change of settings or content"`
+	SizeBytes          int64          `json:"size_bytes,omitempty"`    // storage that all tags take
+	LastUpdated        string         `json:"last_updated,omitempty"`  // last push, RFC 3339
+	LastModified       string         `json:"last_modified,omitempty"` // last change of settings or content
 	DateRegistered     string         `json:"date_registered,omitempty"`
 	Categories         []string       `json:"categories,omitempty"`
-	ImmutableTags      *immutableTags `json:"immutable_tags,omitempty" jsonschema:"absent where Docker Hub does not say"`
-	LongDescription    string         `json:"long_description,omitempty" jsonschema:"Markdown by the repository's owner"`
-	LongDescriptionCut bool           `json:"long_description_cut,omitempty" jsonschema:"whether the end is missing"`
+	ImmutableTags      *immutableTags `json:"immutable_tags,omitempty"`       // absent where Docker Hub does not say
+	LongDescription    string         `json:"long_description,omitempty"`     // Markdown by the repository's owner
+	LongDescriptionCut bool           `json:"long_description_cut,omitempty"` // whether the end is missing
 }
 
 type immutableTags struct {
 	Enabled   bool     `json:"enabled"`
-	Rules     []string `json:"rules" jsonschema:"regular expressions; a tag that matches one cannot be overwritten"`
-	Truncated bool     `json:"truncated,omitempty" jsonschema:"whether there are more rules than shown"`
+	Rules     []string `json:"rules"`               // regular expressions; a tag that matches one cannot be overwritten
+	Truncated bool     `json:"truncated,omitempty"` // whether there are more rules than shown
 }
 
 func (h *hub) getRepository(ctx context.Context, in getRepositoryIn) (getRepositoryOut, error) {
@@ -199,10 +199,10 @@ type searchRepositoriesIn struct {
 }
 
 type searchRepositoriesOut struct {
-	Total        int               `json:"total" jsonschema:"how many match, in this answer or not"`
+	Total        int               `json:"total"` // how many match, in this answer or not
 	Repositories []foundRepository `json:"repositories"`
-	Truncated    bool              `json:"truncated" jsonschema:"whether more follow"`
-	NextCursor   string            `json:"next_cursor,omitempty" jsonschema:"absent at the end, and where Docker Hub's search goes no further"`
+	Truncated    bool              `json:"truncated"`             // whether more follow
+	NextCursor   string            `json:"next_cursor,omitempty"` // absent at the end, and where Docker Hub's search goes no further
 }
 
 type foundRepository struct {
@@ -210,7 +210,7 @@ type foundRepository struct {
 	Description      string   `json:"description,omitempty"`
 	Badge            string   `json:"badge,omitempty"`
 	Stars            *int64   `json:"stars,omitempty"`
-	Pulls            string   `json:"pulls,omitempty" jsonschema:"rounded"`
+	Pulls            string   `json:"pulls,omitempty"` // rounded
 	UpdatedAt        string   `json:"updated_at,omitempty"`
 	OperatingSystems []string `json:"operating_systems,omitempty"`
 	Architectures    []string `json:"architectures,omitempty"`
@@ -261,14 +261,14 @@ type listNamespacesIn struct {
 
 type listNamespacesOut struct {
 	Namespaces []namespace `json:"namespaces"`
-	Truncated  bool        `json:"truncated" jsonschema:"whether more follow"`
+	Truncated  bool        `json:"truncated"` // whether more follow
 	NextCursor string      `json:"next_cursor,omitempty"`
 }
 
 type namespace struct {
 	Namespace string `json:"namespace"`
-	Type      string `json:"type" jsonschema:"user or organization"`
-	Role      string `json:"role,omitempty" jsonschema:"the user's in the organization"`
+	Type      string `json:"type"`           // user or organization
+	Role      string `json:"role,omitempty"` // the user's in the organization
 }
 
 func (h *hub) listNamespaces(ctx context.Context, in listNamespacesIn) (listNamespacesOut, error) {
@@ -311,19 +311,19 @@ func (h *hub) listNamespaces(ctx context.Context, in listNamespacesIn) (listName
 type rateLimitStatusIn struct{}
 
 type rateLimitStatusOut struct {
-	API       *rateLimit `json:"api,omitempty" jsonschema:"requests to the API, which is what these tools make"`
-	Pull      *rateLimit `json:"pull,omitempty" jsonschema:"image pulls, as they would be counted for this server: nothing that these tools do counts"`
-	Unlimited bool       `json:"pull_unlimited,omitempty" jsonschema:"pulls are not limited"`
-	Problems  []string   `json:"problems,omitempty" jsonschema:"why a half is absent"`
+	API       *rateLimit `json:"api,omitempty"`            // requests to the API, which is what these tools make
+	Pull      *rateLimit `json:"pull,omitempty"`           // image pulls, as they would be counted for this server: nothing that these tools do counts
+	Unlimited bool       `json:"pull_unlimited,omitempty"` // pulls are not limited
+	Problems  []string   `json:"problems,omitempty"`       // why a half is absent
 	AsOf      string     `json:"as_of"`
 }
 
 type rateLimit struct {
 	Limit         int    `json:"limit"`
 	Remaining     int    `json:"remaining"`
-	WindowSeconds int64  `json:"window_seconds,omitempty" jsonschema:"how long each pull counts"`
-	ResetsAt      string `json:"resets_at,omitempty" jsonschema:"when all of it is back; of pulls at the latest, if nothing is pulled until then"`
-	CountedBy     string `json:"counted_by" jsonschema:"address or account"`
+	WindowSeconds int64  `json:"window_seconds,omitempty"` // how long each pull counts
+	ResetsAt      string `json:"resets_at,omitempty"`      // when all of it is back; of pulls at the latest, if nothing is pulled until then
+	CountedBy     string `json:"counted_by"`               // address or account
 }
 
 func (h *hub) rateLimitStatus(ctx context.Context, _ rateLimitStatusIn) (rateLimitStatusOut, error) {

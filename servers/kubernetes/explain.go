@@ -15,7 +15,7 @@ type entry struct {
 	ID         string           `json:"id"`
 	Title      string           `json:"title"`
 	Severity   finding.Severity `json:"severity" enum:"low,medium,high,critical"`
-	Kinds      string           `json:"kinds,omitempty" jsonschema:"what it is about"`
+	Kinds      string           `json:"kinds,omitempty"` // what it is about
 	Why        string           `json:"why,omitempty"`
 	Fix        string           `json:"fix,omitempty"`
 	References []string         `json:"references,omitempty"`
@@ -71,7 +71,7 @@ type explainCheckIn struct {
 }
 
 type explainCheckOut struct {
-	Rules []entry `json:"rules" jsonschema:"one with all that there is to know, or several with id, title and severity"`
+	Rules []entry `json:"rules"` // one with all that there is to know, or several with id, title and severity
 }
 
 func (s server) explainCheck(_ context.Context, in explainCheckIn) (explainCheckOut, error) {

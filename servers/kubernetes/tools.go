@@ -75,24 +75,24 @@ type checkPodSecurityIn struct {
 }
 
 type checkPodSecurityOut struct {
-	Level     string            `json:"level" jsonschema:"the level of pods whose Namespace states none"`
-	Version   string            `json:"version" jsonschema:"the release whose standards were applied to them"`
-	Strictest string            `json:"strictest,omitempty" jsonschema:"the strictest level that all pods meet which could be judged" enum:"privileged,baseline,restricted"`
-	Verdict   finding.Verdict   `json:"verdict" jsonschema:"fail if an object fails, else unknown if something could not be judged, else pass" enum:"pass,fail,unknown"`
-	Counts    finding.Counts    `json:"counts" jsonschema:"objects by verdict"`
-	Objects   []objectVerdict   `json:"objects" jsonschema:"the objects that have pods"`
-	Findings  []finding.Finding `json:"findings" jsonschema:"what fails and what is unknown"`
-	Skipped   []string          `json:"skipped" jsonschema:"kinds without pods, which were not judged, with their number"`
-	Truncated bool              `json:"truncated,omitempty" jsonschema:"the lists were cut; counts and verdict are of everything"`
+	Level     string            `json:"level"`                                                     // the level of pods whose Namespace states none
+	Version   string            `json:"version"`                                                   // the release whose standards were applied to them
+	Strictest string            `json:"strictest,omitempty" enum:"privileged,baseline,restricted"` // the strictest level that all pods meet which could be judged
+	Verdict   finding.Verdict   `json:"verdict" enum:"pass,fail,unknown"`                          // fail if an object fails, else unknown if something could not be judged, else pass
+	Counts    finding.Counts    `json:"counts"`                                                    // objects by verdict
+	Objects   []objectVerdict   `json:"objects"`                                                   // the objects that have pods
+	Findings  []finding.Finding `json:"findings"`                                                  // what fails and what is unknown
+	Skipped   []string          `json:"skipped"`                                                   // kinds without pods, which were not judged, with their number
+	Truncated bool              `json:"truncated,omitempty"`                                       // the lists were cut; counts and verdict are of everything
 }
 
 type objectVerdict struct {
 	Object    string          `json:"object"`
 	File      string          `json:"file,omitempty"`
 	Verdict   finding.Verdict `json:"verdict" enum:"pass,fail,unknown"`
-	Level     string          `json:"level,omitempty" jsonschema:"what its Namespace enforces"`
+	Level     string          `json:"level,omitempty"` // what its Namespace enforces
 	Version   string          `json:"version,omitempty"`
-	Strictest string          `json:"strictest,omitempty" jsonschema:"the strictest level that it meets"`
+	Strictest string          `json:"strictest,omitempty"` // the strictest level that it meets
 }
 
 func (s server) checkPodSecurity(ctx context.Context, in checkPodSecurityIn) (checkPodSecurityOut, error) {
@@ -141,10 +141,10 @@ type lintManifestsIn struct {
 
 type lintManifestsOut struct {
 	Verdict   finding.Verdict   `json:"verdict" enum:"pass,fail,unknown"`
-	Counts    finding.Counts    `json:"counts" jsonschema:"objects by verdict"`
-	Findings  []finding.Finding `json:"findings" jsonschema:"what fails and what is unknown, the gravest kept"`
-	Skipped   []string          `json:"skipped" jsonschema:"kinds that no rule is about, with their number"`
-	Truncated bool              `json:"truncated,omitempty" jsonschema:"the lists were cut; counts and verdict are of everything"`
+	Counts    finding.Counts    `json:"counts"`              // objects by verdict
+	Findings  []finding.Finding `json:"findings"`            // what fails and what is unknown, the gravest kept
+	Skipped   []string          `json:"skipped"`             // kinds that no rule is about, with their number
+	Truncated bool              `json:"truncated,omitempty"` // the lists were cut; counts and verdict are of everything
 }
 
 func (s server) lintManifests(ctx context.Context, in lintManifestsIn) (lintManifestsOut, error) {

@@ -20,12 +20,12 @@ type validateManifestsIn struct {
 }
 
 type validateManifestsOut struct {
-	Version   string            `json:"version" jsonschema:"the release whose schemas were applied"`
-	Covers    string            `json:"covers" jsonschema:"what a pass means, and what it does not"`
-	Verdict   finding.Verdict   `json:"verdict" jsonschema:"fail if an object fails, else unknown if something could not be judged, else pass" enum:"pass,fail,unknown"`
-	Counts    finding.Counts    `json:"counts" jsonschema:"objects by verdict"`
-	Findings  []finding.Finding `json:"findings" jsonschema:"what fails and what is unknown, the gravest kept"`
-	Truncated bool              `json:"truncated,omitempty" jsonschema:"the findings were cut; counts and verdict are of everything"`
+	Version   string            `json:"version"`                          // the release whose schemas were applied
+	Covers    string            `json:"covers"`                           // what a pass means, and what it does not
+	Verdict   finding.Verdict   `json:"verdict" enum:"pass,fail,unknown"` // fail if an object fails, else unknown if something could not be judged, else pass
+	Counts    finding.Counts    `json:"counts"`                           // objects by verdict
+	Findings  []finding.Finding `json:"findings"`                         // what fails and what is unknown, the gravest kept
+	Truncated bool              `json:"truncated,omitempty"`              // the findings were cut; counts and verdict are of everything
 }
 
 // validateCovers says what validate_manifests answers for.

@@ -31,11 +31,12 @@ type count struct {
 
 // group is what has one key.
 type group struct {
-	Key     string `json:"group" jsonschema:"the level, the source and its log, the beginning of the time bucket, or the message with # for its numbers"`
+	// the level, the source and its log, the beginning of the time bucket, or the message with # for its numbers
+	Key     string `json:"group"`
 	Count   int    `json:"count"`
-	First   string `json:"first,omitempty" jsonschema:"when the first was written"`
-	Last    string `json:"last,omitempty" jsonschema:"when the last was written"`
-	Example string `json:"example,omitempty" jsonschema:"one of the messages, whole"`
+	First   string `json:"first,omitempty"`   // when the first was written
+	Last    string `json:"last,omitempty"`    // when the last was written
+	Example string `json:"example,omitempty"` // one of the messages, whole
 
 	first, last time.Time
 	example     string

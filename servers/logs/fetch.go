@@ -126,14 +126,14 @@ func size(e entry) int { return encoded(e.text[:min(len(e.text), maxShown)]) + l
 
 // shownLine is one message of an answer.
 type shownLine struct {
-	Time      string `json:"time,omitempty" jsonschema:"when it was written, in UTC; a folded one: the first"`
-	Last      string `json:"last,omitempty" jsonschema:"of a folded one: when the last was written"`
+	Time      string `json:"time,omitempty"` // when it was written, in UTC; a folded one: the first
+	Last      string `json:"last,omitempty"` // of a folded one: when the last was written
 	Container string `json:"container,omitempty"`
-	Stream    string `json:"stream,omitempty" jsonschema:"stdout or stderr"`
+	Stream    string `json:"stream,omitempty"` // stdout or stderr
 	Level     string `json:"level,omitempty"`
-	Text      string `json:"text" jsonschema:"redacted, without its time; a stack trace with its lines"`
-	Count     int    `json:"count,omitempty" jsonschema:"of a folded one: how many equal messages followed each other"`
-	Context   bool   `json:"context,omitempty" jsonschema:"it was not asked for itself, and stands near one that was"`
+	Text      string `json:"text"`              // redacted, without its time; a stack trace with its lines
+	Count     int    `json:"count,omitempty"`   // of a folded one: how many equal messages followed each other
+	Context   bool   `json:"context,omitempty"` // it was not asked for itself, and stands near one that was
 }
 
 // common is what all lines of an answer have in common.

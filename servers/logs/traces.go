@@ -22,15 +22,16 @@ type traces struct {
 
 // traceGroup is one error, wherever and however often it was thrown from the same place.
 type traceGroup struct {
-	Language   string   `json:"language" jsonschema:"what wrote the trace" enum:"go,java,python,node"`
-	Error      string   `json:"error" jsonschema:"the error's type, where the language tells one, and its message; the innermost cause of a chain"`
+	Language string `json:"language" enum:"go,java,python,node"` // what wrote the trace
+	// the error's type, where the language tells one, and its message; the innermost cause of a chain
+	Error      string   `json:"error"`
 	Count      int      `json:"count"`
-	First      string   `json:"first,omitempty" jsonschema:"when the first was written"`
-	Last       string   `json:"last,omitempty" jsonschema:"when the last was written"`
-	Containers []string `json:"containers" jsonschema:"the logs that it stands in"`
-	Frames     []string `json:"frames" jsonschema:"the innermost calls, those first where the error arose"`
-	Trace      string   `json:"trace" jsonschema:"the beginning of the first one, as it was written"`
-	Before     []string `json:"before,omitempty" jsonschema:"the messages before the first one"`
+	First      string   `json:"first,omitempty"`  // when the first was written
+	Last       string   `json:"last,omitempty"`   // when the last was written
+	Containers []string `json:"containers"`       // the logs that it stands in
+	Frames     []string `json:"frames"`           // the innermost calls, those first where the error arose
+	Trace      string   `json:"trace"`            // the beginning of the first one, as it was written
+	Before     []string `json:"before,omitempty"` // the messages before the first one
 
 	group group
 }

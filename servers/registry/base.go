@@ -36,24 +36,26 @@ type findBaseImageIn struct {
 }
 
 type findBaseImageOut struct {
-	Image       string          `json:"image" jsonschema:"the reference, in full"`
-	Platform    string          `json:"platform,omitempty"`
-	Method      method          `json:"method" jsonschema:"annotation: the image names it; layers: it begins with all layers of a candidate; history: a guess from its instructions; none: nothing is known" enum:"annotation,layers,history,none"`
-	Guess       bool            `json:"guess" jsonschema:"whether this is a guess and no more"`
-	Base        string          `json:"base,omitempty" jsonschema:"the base image; of a guess, what it seems to be"`
-	Digest      string          `json:"digest,omitempty" jsonschema:"the base's digest when the image was built, as far as it is known"`
-	Layers      int             `json:"layers,omitempty" jsonschema:"how many of the image's layers are the base's"`
-	Verified    bool            `json:"verified,omitempty" jsonschema:"of an annotation: the layers of that base are those that the image begins with"`
-	Created     string          `json:"created,omitempty" jsonschema:"when the base was built, RFC 3339"`
-	AgeDays     *int            `json:"age_days,omitempty" jsonschema:"days since then"`
-	Newer       *newerBase      `json:"newer,omitempty" jsonschema:"absent where it is not known whether there is a newer one"`
-	Evidence    []string        `json:"evidence" jsonschema:"what was looked at, in order"`
-	NotCompared []candidateLine `json:"not_compared,omitempty" jsonschema:"candidates that could not be looked at"`
+	Image    string `json:"image"` // the reference, in full
+	Platform string `json:"platform,omitempty"`
+	// annotation: the image names it; layers: it begins with all layers of a candidate; history: a guess from its instructions;
+	// none: nothing is known
+	Method      method          `json:"method" enum:"annotation,layers,history,none"`
+	Guess       bool            `json:"guess"`                  // whether this is a guess and no more
+	Base        string          `json:"base,omitempty"`         // the base image; of a guess, what it seems to be
+	Digest      string          `json:"digest,omitempty"`       // the base's digest when the image was built, as far as it is known
+	Layers      int             `json:"layers,omitempty"`       // how many of the image's layers are the base's
+	Verified    bool            `json:"verified,omitempty"`     // of an annotation: the layers of that base are those that the image begins with
+	Created     string          `json:"created,omitempty"`      // when the base was built, RFC 3339
+	AgeDays     *int            `json:"age_days,omitempty"`     // days since then
+	Newer       *newerBase      `json:"newer,omitempty"`        // absent where it is not known whether there is a newer one
+	Evidence    []string        `json:"evidence"`               // what was looked at, in order
+	NotCompared []candidateLine `json:"not_compared,omitempty"` // candidates that could not be looked at
 }
 
 type newerBase struct {
-	Digest  string `json:"digest" jsonschema:"what the base's tag stands for now"`
-	Changed bool   `json:"changed" jsonschema:"whether that is another one than the image was built on"`
+	Digest  string `json:"digest"`  // what the base's tag stands for now
+	Changed bool   `json:"changed"` // whether that is another one than the image was built on
 }
 
 type candidateLine struct {

@@ -121,20 +121,20 @@ type platformIn struct {
 }
 
 type inspectImageOut struct {
-	Image       string            `json:"image" jsonschema:"the reference, in full"`
-	Digest      string            `json:"digest" jsonschema:"of what the reference names: an index or, for a single platform, the image"`
+	Image       string            `json:"image"`  // the reference, in full
+	Digest      string            `json:"digest"` // of what the reference names: an index or, for a single platform, the image
 	MediaType   string            `json:"media_type"`
-	Platforms   []platformLine    `json:"platforms,omitempty" jsonschema:"of an index; what stores attestations is left out"`
-	Platform    string            `json:"platform,omitempty" jsonschema:"the one that the rest is about"`
-	ImageDigest string            `json:"image_digest" jsonschema:"of that platform's manifest"`
-	Created     string            `json:"created,omitempty" jsonschema:"RFC 3339; absent where the image was built without the time"`
-	SizeBytes   int64             `json:"size_bytes" jsonschema:"compressed, of all layers"`
+	Platforms   []platformLine    `json:"platforms,omitempty"` // of an index; what stores attestations is left out
+	Platform    string            `json:"platform,omitempty"`  // the one that the rest is about
+	ImageDigest string            `json:"image_digest"`        // of that platform's manifest
+	Created     string            `json:"created,omitempty"`   // RFC 3339; absent where the image was built without the time
+	SizeBytes   int64             `json:"size_bytes"`          // compressed, of all layers
 	Config      configLine        `json:"config"`
 	Layers      []layerLine       `json:"layers"`
 	Labels      map[string]string `json:"labels,omitempty"`
-	Annotations map[string]string `json:"annotations,omitempty" jsonschema:"of the image's manifest, and of its index"`
-	Referrers   []referrerLine    `json:"referrers" jsonschema:"what refers to the image or its index: signatures, attestations, SBOMs"`
-	Truncated   bool              `json:"truncated" jsonschema:"whether a list or a text was cut"`
+	Annotations map[string]string `json:"annotations,omitempty"` // of the image's manifest, and of its index
+	Referrers   []referrerLine    `json:"referrers"`             // what refers to the image or its index: signatures, attestations, SBOMs
+	Truncated   bool              `json:"truncated"`             // whether a list or a text was cut
 }
 
 type platformLine struct {
@@ -144,7 +144,7 @@ type platformLine struct {
 }
 
 type configLine struct {
-	User         string   `json:"user,omitempty" jsonschema:"absent is root"`
+	User         string   `json:"user,omitempty"` // absent is root
 	Entrypoint   []string `json:"entrypoint,omitempty"`
 	Command      []string `json:"command,omitempty"`
 	Environment  []string `json:"environment,omitempty"`
@@ -157,16 +157,16 @@ type configLine struct {
 
 type layerLine struct {
 	Digest      string `json:"digest"`
-	SizeBytes   int64  `json:"size_bytes" jsonschema:"compressed"`
+	SizeBytes   int64  `json:"size_bytes"` // compressed
 	MediaType   string `json:"media_type,omitempty"`
-	Instruction string `json:"instruction,omitempty" jsonschema:"what made it, as the image's history tells"`
+	Instruction string `json:"instruction,omitempty"` // what made it, as the image's history tells
 }
 
 type referrerLine struct {
 	Digest       string `json:"digest"`
-	Subject      string `json:"subject" jsonschema:"which of the two digests above it refers to"`
+	Subject      string `json:"subject"` // which of the two digests above it refers to
 	ArtifactType string `json:"artifact_type,omitempty"`
-	SizeBytes    int64  `json:"size_bytes,omitempty" jsonschema:"of its manifest"`
+	SizeBytes    int64  `json:"size_bytes,omitempty"` // of its manifest
 }
 
 func (s *server) inspectImage(ctx context.Context, in platformIn) (inspectImageOut, error) {

@@ -65,13 +65,13 @@ type lintImageIn struct {
 }
 
 type lintImageOut struct {
-	Image     string            `json:"image" jsonschema:"the reference, in full"`
+	Image     string            `json:"image"` // the reference, in full
 	Platform  string            `json:"platform,omitempty"`
-	Digest    string            `json:"digest" jsonschema:"of the platform's manifest"`
-	Verdict   finding.Verdict   `json:"verdict" jsonschema:"fail if a rule fails, else unknown if something could not be looked at, else pass" enum:"pass,fail,unknown"`
+	Digest    string            `json:"digest"`                           // of the platform's manifest
+	Verdict   finding.Verdict   `json:"verdict" enum:"pass,fail,unknown"` // fail if a rule fails, else unknown if something could not be looked at, else pass
 	Findings  []finding.Finding `json:"findings"`
-	Passed    []string          `json:"passed" jsonschema:"rules that found nothing"`
-	Truncated bool              `json:"truncated" jsonschema:"whether there are more findings, or more files to a finding, than are shown"`
+	Passed    []string          `json:"passed"`    // rules that found nothing
+	Truncated bool              `json:"truncated"` // whether there are more findings, or more files to a finding, than are shown
 }
 
 func (s *server) lintImage(ctx context.Context, in lintImageIn) (lintImageOut, error) {

@@ -55,8 +55,8 @@ func (m mention) text() string {
 // change is a line of a file as it is and as it should be.
 type change struct {
 	Line int    `json:"line"`
-	Old  string `json:"old" jsonschema:"the line as it is"`
-	New  string `json:"new" jsonschema:"the line as it should be"`
+	Old  string `json:"old"` // the line as it is
+	New  string `json:"new"` // the line as it should be
 }
 
 // rewrite says which lines make the mention name another image; none if no change of lines can.

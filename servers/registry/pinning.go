@@ -39,12 +39,15 @@ func stateOf(ref reference) pinState {
 }
 
 type pinLine struct {
-	Image     string        `json:"image" jsonschema:"the reference, in full; as it stands in the file where it is none"`
-	State     pinState      `json:"state" jsonschema:"no_tag, latest and floating tags change under who uses them; tag names one version and may be moved nevertheless; pinned has a digest; moved: its tag stands for another digest by now; gone: the registry has it no longer" enum:"no_tag,latest,floating,tag,moved,gone,pinned,unknown"`
-	Digest    string        `json:"digest,omitempty" jsonschema:"what the tag stands for now: the digest to pin to"`
-	Reference string        `json:"reference,omitempty" jsonschema:"the reference to write instead, where that would pin it"`
-	Mentions  []mentionLine `json:"mentions,omitempty" jsonschema:"where the text or files name the image"`
-	Error     *fault        `json:"error,omitempty" jsonschema:"why the registry could not be asked about this image; the state is then by the reference alone"`
+	Image string `json:"image"` // the reference, in full; as it stands in the file where it is none
+	// no_tag, latest and floating tags change under who uses them; tag names one version and may be moved nevertheless; pinned
+	// has a digest; moved: its tag stands for another digest by now; gone: the registry has it no longer
+	State     pinState      `json:"state" enum:"no_tag,latest,floating,tag,moved,gone,pinned,unknown"`
+	Digest    string        `json:"digest,omitempty"`    // what the tag stands for now: the digest to pin to
+	Reference string        `json:"reference,omitempty"` // the reference to write instead, where that would pin it
+	Mentions  []mentionLine `json:"mentions,omitempty"`  // where the text or files name the image
+	// why the registry could not be asked about this image; the state is then by the reference alone
+	Error *fault `json:"error,omitempty"`
 }
 
 // pin judges one image. An error of ours ends the call.

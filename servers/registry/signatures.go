@@ -23,36 +23,40 @@ const (
 )
 
 type checkSignaturesOut struct {
-	Image     string        `json:"image" jsonschema:"the reference, in full"`
-	Digest    string        `json:"digest" jsonschema:"what it stands for now, and what subjects are about; use the image by this digest"`
-	Trusted   trustLine     `json:"trusted" jsonschema:"what the operator has signatures verified with"`
-	Subjects  []subjectLine `json:"subjects" jsonschema:"the digest that the reference stands for and, where that is an index, that of one platform; a signature of the one is none of the other"`
-	Referrers string        `json:"referrers" jsonschema:"how the registry tells what refers to an image: api, or tag where it cannot" enum:"api,tag"`
-	Truncated bool          `json:"truncated" jsonschema:"whether there are more signatures than were looked at"`
+	Image   string    `json:"image"`   // the reference, in full
+	Digest  string    `json:"digest"`  // what it stands for now, and what subjects are about; use the image by this digest
+	Trusted trustLine `json:"trusted"` // what the operator has signatures verified with
+	// the digest that the reference stands for and, where that is an index, that of one platform; a signature of the one is none
+	// of the other
+	Subjects  []subjectLine `json:"subjects"`
+	Referrers string        `json:"referrers" enum:"api,tag"` // how the registry tells what refers to an image: api, or tag where it cannot
+	Truncated bool          `json:"truncated"`                // whether there are more signatures than were looked at
 }
 
 type trustLine struct {
-	Keys    []string `json:"keys" jsonschema:"names of public keys"`
-	Signers int      `json:"signers" jsonschema:"identities whose keyless signatures count; none without a trusted root"`
+	Keys    []string `json:"keys"`    // names of public keys
+	Signers int      `json:"signers"` // identities whose keyless signatures count; none without a trusted root
 }
 
 type subjectLine struct {
-	Digest       string          `json:"digest"`
-	Platform     string          `json:"platform,omitempty" jsonschema:"absent for what the reference itself stands for"`
-	Signature    standing        `json:"signature" jsonschema:"verified: at least one signature is by a key or signer that the operator trusts, and is of this very digest; present: there are signatures, none of which is; absent: there are none" enum:"verified,present,absent"`
-	Attestations standing        `json:"attestations" jsonschema:"the same of attestations; an attestation is no signature" enum:"verified,present,absent"`
+	Digest   string `json:"digest"`
+	Platform string `json:"platform,omitempty"` // absent for what the reference itself stands for
+	// verified: at least one signature is by a key or signer that the operator trusts, and is of this very digest; present:
+	// there are signatures, none of which is; absent: there are none
+	Signature    standing        `json:"signature" enum:"verified,present,absent"`
+	Attestations standing        `json:"attestations" enum:"verified,present,absent"` // the same of attestations; an attestation is no signature
 	Found        []signatureLine `json:"found"`
 }
 
 type signatureLine struct {
-	Kind          string   `json:"kind" jsonschema:"signature or attestation" enum:"signature,attestation"`
+	Kind          string   `json:"kind" enum:"signature,attestation"` // signature or attestation
 	State         standing `json:"state" enum:"verified,present"`
-	By            string   `json:"by,omitempty" jsonschema:"the key or signer that it is verified by"`
-	Reason        string   `json:"reason,omitempty" jsonschema:"why it is not verified"`
-	PredicateType string   `json:"predicate_type,omitempty" jsonschema:"of an attestation; of one that is not verified it is a stranger's word"`
-	Format        string   `json:"format" jsonschema:"simple_signing and dsse are cosign's old formats, bundle is sigstore's" enum:"simple_signing,dsse,bundle"`
-	Where         string   `json:"where" jsonschema:"tag: under a tag that is made of the digest; referrer: it refers to the digest" enum:"tag,referrer"`
-	Manifest      string   `json:"manifest" jsonschema:"digest of the manifest that holds it"`
+	By            string   `json:"by,omitempty"`                             // the key or signer that it is verified by
+	Reason        string   `json:"reason,omitempty"`                         // why it is not verified
+	PredicateType string   `json:"predicate_type,omitempty"`                 // of an attestation; of one that is not verified it is a stranger's word
+	Format        string   `json:"format" enum:"simple_signing,dsse,bundle"` // simple_signing and dsse are cosign's old formats, bundle is sigstore's
+	Where         string   `json:"where" enum:"tag,referrer"`                // tag: under a tag that is made of the digest; referrer: it refers to the digest
+	Manifest      string   `json:"manifest"`                                 // digest of the manifest that holds it
 }
 
 func (s *server) checkSignatures(ctx context.Context, in platformIn) (checkSignaturesOut, error) {

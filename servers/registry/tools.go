@@ -74,11 +74,12 @@ type listRepositoriesIn struct {
 }
 
 type listRepositoriesOut struct {
-	Registry     string   `json:"registry"`
-	Source       string   `json:"source" jsonschema:"catalogue: the registry's own list; operator: it has none that may be read, and these are those that the operator lists" enum:"catalogue,operator"`
+	Registry string `json:"registry"`
+	// catalogue: the registry's own list; operator: it has none that may be read, and these are those that the operator lists
+	Source       string   `json:"source" enum:"catalogue,operator"`
 	Total        int      `json:"total"`
 	Repositories []string `json:"repositories"`
-	Truncated    bool     `json:"truncated" jsonschema:"whether there are more"`
+	Truncated    bool     `json:"truncated"` // whether there are more
 	NextCursor   string   `json:"next_cursor,omitempty"`
 }
 
@@ -128,10 +129,10 @@ type listTagsIn struct {
 }
 
 type listTagsOut struct {
-	Repository string   `json:"repository" jsonschema:"full name of the repository"`
-	Total      int      `json:"total" jsonschema:"how many tags match, in this answer or not"`
+	Repository string   `json:"repository"` // full name of the repository
+	Total      int      `json:"total"`      // how many tags match, in this answer or not
 	Tags       []string `json:"tags"`
-	Truncated  bool     `json:"truncated" jsonschema:"whether there are more"`
+	Truncated  bool     `json:"truncated"` // whether there are more
 	NextCursor string   `json:"next_cursor,omitempty"`
 }
 
@@ -170,10 +171,10 @@ type imagesIn struct {
 }
 
 type checkUpdatesOut struct {
-	Images     []updateLine `json:"images" jsonschema:"one for each reference; the same reference in several places is one"`
-	Total      int          `json:"total" jsonschema:"how many references there are, in this answer or not"`
-	Problems   []string     `json:"problems,omitempty" jsonschema:"what of the text or files could not be read"`
-	Truncated  bool         `json:"truncated" jsonschema:"whether there are more"`
+	Images     []updateLine `json:"images"`             // one for each reference; the same reference in several places is one
+	Total      int          `json:"total"`              // how many references there are, in this answer or not
+	Problems   []string     `json:"problems,omitempty"` // what of the text or files could not be read
+	Truncated  bool         `json:"truncated"`          // whether there are more
 	NextCursor string       `json:"next_cursor,omitempty"`
 }
 
@@ -183,10 +184,10 @@ func (s *server) checkUpdates(ctx context.Context, in imagesIn) (checkUpdatesOut
 }
 
 type checkPinningOut struct {
-	Images     []pinLine `json:"images" jsonschema:"one for each reference; the same reference in several places is one"`
-	Total      int       `json:"total" jsonschema:"how many references there are, in this answer or not"`
-	Problems   []string  `json:"problems,omitempty" jsonschema:"what of the text or files could not be read"`
-	Truncated  bool      `json:"truncated" jsonschema:"whether there are more"`
+	Images     []pinLine `json:"images"`             // one for each reference; the same reference in several places is one
+	Total      int       `json:"total"`              // how many references there are, in this answer or not
+	Problems   []string  `json:"problems,omitempty"` // what of the text or files could not be read
+	Truncated  bool      `json:"truncated"`          // whether there are more
 	NextCursor string    `json:"next_cursor,omitempty"`
 }
 

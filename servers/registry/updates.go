@@ -11,43 +11,47 @@ import (
 
 // The image of an answer of check_updates.
 type updateLine struct {
-	Image        string        `json:"image" jsonschema:"the reference, in full; as it stands in the file where it is none"`
-	Class        class         `json:"class" jsonschema:"how far the update goes: patch, minor, major; rebuild is the same tag with another digest; none; unknown where it could not be found out" enum:"none,rebuild,patch,minor,major,unknown"`
-	Update       string        `json:"update,omitempty" jsonschema:"TAG@DIGEST to move to"`
-	Reference    string        `json:"reference,omitempty" jsonschema:"the reference to write instead"`
-	Distribution *distribution `json:"distribution,omitempty" jsonschema:"the same thing for a newer release of the distribution that the tag names; a change of its own"`
+	Image string `json:"image"` // the reference, in full; as it stands in the file where it is none
+	// how far the update goes: patch, minor, major; rebuild is the same tag with another digest; none; unknown where it could
+	// not be found out
+	Class     class  `json:"class" enum:"none,rebuild,patch,minor,major,unknown"`
+	Update    string `json:"update,omitempty"`    // TAG@DIGEST to move to
+	Reference string `json:"reference,omitempty"` // the reference to write instead
+	// the same thing for a newer release of the distribution that the tag names; a change of its own
+	Distribution *distribution `json:"distribution,omitempty"`
 	Evidence     *evidence     `json:"evidence,omitempty"`
-	Mentions     []mentionLine `json:"mentions,omitempty" jsonschema:"where the text or files name the image"`
-	Error        *fault        `json:"error,omitempty" jsonschema:"why this image could not be looked at"`
+	Mentions     []mentionLine `json:"mentions,omitempty"` // where the text or files name the image
+	Error        *fault        `json:"error,omitempty"`    // why this image could not be looked at
 }
 
 type distribution struct {
 	From string `json:"from"`
 	To   string `json:"to"`
-	Tag  string `json:"tag" jsonschema:"newest tag for it, not below the present version"`
+	Tag  string `json:"tag"` // newest tag for it, not below the present version
 }
 
 // evidence says how the answer came about.
 type evidence struct {
-	Tags     int          `json:"tags" jsonschema:"how many tags of the repository were looked at"`
-	ListCut  bool         `json:"list_cut,omitempty" jsonschema:"the repository has more tags than were looked at: a newer one may be among them"`
-	Digest   string       `json:"digest,omitempty" jsonschema:"what the offered tag, or else the present one, stands for now"`
-	Reason   string       `json:"reason" jsonschema:"what decided"`
-	PassedBy []passedLine `json:"passed_over" jsonschema:"why the other tags are not offered"`
+	Tags     int          `json:"tags"`               // how many tags of the repository were looked at
+	ListCut  bool         `json:"list_cut,omitempty"` // the repository has more tags than were looked at: a newer one may be among them
+	Digest   string       `json:"digest,omitempty"`   // what the offered tag, or else the present one, stands for now
+	Reason   string       `json:"reason"`             // what decided
+	PassedBy []passedLine `json:"passed_over"`        // why the other tags are not offered
 }
 
 type passedLine struct {
 	Why      string   `json:"why"`
 	Count    int      `json:"count"`
-	Examples []string `json:"examples" jsonschema:"some of them"`
+	Examples []string `json:"examples"` // some of them
 }
 
 type mentionLine struct {
-	File    string   `json:"file,omitempty"`
-	Line    int      `json:"line"`
-	Column  int      `json:"column,omitempty"`
-	Field   string   `json:"field,omitempty"`
-	Changes []change `json:"changes,omitempty" jsonschema:"the lines to change so that the reference is written; absent where the file's author must do it"`
+	File   string `json:"file,omitempty"`
+	Line   int    `json:"line"`
+	Column int    `json:"column,omitempty"`
+	Field  string `json:"field,omitempty"`
+	// the lines to change so that the reference is written; absent where the file's author must do it
+	Changes []change `json:"changes,omitempty"`
 }
 
 const classUnknown class = "unknown"

@@ -16,18 +16,18 @@ type explainCheckIn struct {
 }
 
 type explainCheckOut struct {
-	Rules []explained `json:"rules" jsonschema:"one with all that there is to know, or several with id, title and severity"`
+	Rules []explained `json:"rules"` // one with all that there is to know, or several with id, title and severity
 }
 
 // explained is a rule as explain_check and RULES.md show it.
 type explained struct {
 	ID         string           `json:"id"`
-	Title      string           `json:"title" jsonschema:"what it demands"`
+	Title      string           `json:"title"` // what it demands
 	Severity   finding.Severity `json:"severity" enum:"low,medium,high,critical"`
-	About      []string         `json:"about,omitempty" jsonschema:"the types of resources that are judged, or what else is"`
-	Why        string           `json:"why,omitempty" jsonschema:"what may happen where it is not so"`
-	Fix        string           `json:"fix,omitempty" jsonschema:"how to mend it"`
-	References []string         `json:"references,omitempty" jsonschema:"as people know it: CIS, checkov's ids (CKV_), trivy's (AWS-, GCP-, AZU-)"`
+	About      []string         `json:"about,omitempty"`      // the types of resources that are judged, or what else is
+	Why        string           `json:"why,omitempty"`        // what may happen where it is not so
+	Fix        string           `json:"fix,omitempty"`        // how to mend it
+	References []string         `json:"references,omitempty"` // as people know it: CIS, checkov's ids (CKV_), trivy's (AWS-, GCP-, AZU-)
 }
 
 // catalog is every rule, the evaluator's own ones first, by id.

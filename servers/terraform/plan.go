@@ -70,22 +70,22 @@ func parsePlan(data []byte) (*plan, error) {
 
 // delta is what a plan would do, by how much it takes away.
 type delta struct {
-	Destroyed []change `json:"destroyed" jsonschema:"what is gone afterwards"`
-	Replaced  []change `json:"replaced" jsonschema:"what is destroyed and made anew"`
+	Destroyed []change `json:"destroyed"` // what is gone afterwards
+	Replaced  []change `json:"replaced"`  // what is destroyed and made anew
 	Create    int      `json:"create"`
 	Update    int      `json:"update"`
 	Read      int      `json:"read"`
 	Unchanged int      `json:"unchanged"`
-	Forget    int      `json:"forget,omitempty" jsonschema:"what Terraform stops to manage without destroying it"`
-	Truncated bool     `json:"truncated,omitempty" jsonschema:"the lists were cut"`
+	Forget    int      `json:"forget,omitempty"`    // what Terraform stops to manage without destroying it
+	Truncated bool     `json:"truncated,omitempty"` // the lists were cut
 }
 
 // change is a resource that is destroyed or replaced.
 type change struct {
 	Address  string   `json:"address"`
-	ForcedBy []string `json:"forced_by,omitempty" jsonschema:"the attributes whose change forces the replacement"`
-	Reason   string   `json:"reason,omitempty" jsonschema:"Terraform's own word for why"`
-	First    string   `json:"first,omitempty" jsonschema:"what comes first: destroy or create" enum:"destroy,create"`
+	ForcedBy []string `json:"forced_by,omitempty"`                   // the attributes whose change forces the replacement
+	Reason   string   `json:"reason,omitempty"`                      // Terraform's own word for why
+	First    string   `json:"first,omitempty" enum:"destroy,create"` // what comes first: destroy or create
 }
 
 // delta works out what the plan would do.

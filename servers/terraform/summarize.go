@@ -159,17 +159,17 @@ func commitID() *regexp.Regexp { return regexp.MustCompile(`^([0-9a-f]{40}|[0-9a
 
 // summarizeModuleOut is the answer; see tools.go.
 type summarizeModuleOut struct {
-	RequiredVersion []string          `json:"required_version" jsonschema:"constraints on Terraform itself"`
+	RequiredVersion []string          `json:"required_version"` // constraints on Terraform itself
 	Providers       []providerSummary `json:"providers"`
 	Modules         []moduleSummary   `json:"modules"`
 	Variables       []variableSummary `json:"variables"`
 	Outputs         []outputSummary   `json:"outputs"`
-	Backend         string            `json:"backend,omitempty" jsonschema:"where the state is kept; absent is a file on whoever's machine runs it"`
-	Resources       []typeCount       `json:"resources" jsonschema:"declared resources by type"`
+	Backend         string            `json:"backend,omitempty"` // where the state is kept; absent is a file on whoever's machine runs it
+	Resources       []typeCount       `json:"resources"`         // declared resources by type
 	DataSources     []typeCount       `json:"data_sources"`
-	Remarks         []string          `json:"remarks" jsonschema:"what a reviewer would ask for"`
-	Problems        []string          `json:"problems,omitempty" jsonschema:"what could not be read"`
-	Truncated       bool              `json:"truncated,omitempty" jsonschema:"a list was cut"`
+	Remarks         []string          `json:"remarks"`             // what a reviewer would ask for
+	Problems        []string          `json:"problems,omitempty"`  // what could not be read
+	Truncated       bool              `json:"truncated,omitempty"` // a list was cut
 }
 
 type providerSummary struct {
@@ -183,7 +183,7 @@ type moduleSummary struct {
 	Name     string `json:"name"`
 	Source   string `json:"source"`
 	Version  string `json:"version,omitempty"`
-	Pinned   pin    `json:"pinned" jsonschema:"moves is a branch or tag, none whatever is newest" enum:"exact,moves,range,open,none,local"`
+	Pinned   pin    `json:"pinned" enum:"exact,moves,range,open,none,local"` // moves is a branch or tag, none whatever is newest
 	Location string `json:"location"`
 }
 

@@ -136,13 +136,14 @@ type value struct {
 }
 
 type checkConfigOut struct {
-	Verdict    finding.Verdict   `json:"verdict" jsonschema:"fail if a rule fails, else unknown if something could not be judged, else pass" enum:"pass,fail,unknown"`
-	Counts     finding.Counts    `json:"counts" jsonschema:"outcomes of rules for resources"`
-	Suppressed int               `json:"suppressed" jsonschema:"findings that comments in the configuration set aside"`
-	Resources  int               `json:"resources" jsonschema:"instances of resources that were judged"`
-	Roots      []string          `json:"roots" jsonschema:"the folders of the root modules that were evaluated"`
-	Findings   []finding.Finding `json:"findings" jsonschema:"what fails, what is unknown, and what is set aside (pass, with the reason), the gravest first where the list is cut"`
-	Truncated  bool              `json:"truncated,omitempty" jsonschema:"the lists were cut; counts and verdict are of everything"`
+	Verdict    finding.Verdict `json:"verdict" enum:"pass,fail,unknown"` // fail if a rule fails, else unknown if something could not be judged, else pass
+	Counts     finding.Counts  `json:"counts"`                           // outcomes of rules for resources
+	Suppressed int             `json:"suppressed"`                       // findings that comments in the configuration set aside
+	Resources  int             `json:"resources"`                        // instances of resources that were judged
+	Roots      []string        `json:"roots"`                            // the folders of the root modules that were evaluated
+	// what fails, what is unknown, and what is set aside (pass, with the reason), the gravest first where the list is cut
+	Findings  []finding.Finding `json:"findings"`
+	Truncated bool              `json:"truncated,omitempty"` // the lists were cut; counts and verdict are of everything
 }
 
 func (s server) checkConfig(ctx context.Context, in checkConfigIn) (checkConfigOut, error) {
@@ -222,12 +223,12 @@ type checkPlanIn struct {
 }
 
 type checkPlanOut struct {
-	Delta     delta             `json:"expected_delta" jsonschema:"what applying the plan would do"`
-	Verdict   finding.Verdict   `json:"verdict" jsonschema:"fail if a rule fails, else unknown if something could not be judged, else pass" enum:"pass,fail,unknown"`
-	Counts    finding.Counts    `json:"counts" jsonschema:"outcomes of rules for resources"`
-	Resources int               `json:"resources" jsonschema:"instances of resources that were judged"`
-	Findings  []finding.Finding `json:"findings" jsonschema:"what fails and what is unknown, the gravest first where the list is cut"`
-	Truncated bool              `json:"truncated,omitempty" jsonschema:"the list was cut; counts and verdict are of everything"`
+	Delta     delta             `json:"expected_delta"`                   // what applying the plan would do
+	Verdict   finding.Verdict   `json:"verdict" enum:"pass,fail,unknown"` // fail if a rule fails, else unknown if something could not be judged, else pass
+	Counts    finding.Counts    `json:"counts"`                           // outcomes of rules for resources
+	Resources int               `json:"resources"`                        // instances of resources that were judged
+	Findings  []finding.Finding `json:"findings"`                         // what fails and what is unknown, the gravest first where the list is cut
+	Truncated bool              `json:"truncated,omitempty"`              // the list was cut; counts and verdict are of everything
 }
 
 func (s server) checkPlan(ctx context.Context, in checkPlanIn) (checkPlanOut, error) {

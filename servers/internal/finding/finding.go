@@ -70,7 +70,7 @@ type Location struct {
 	File   string `json:"file,omitempty"`
 	Line   int    `json:"line,omitempty"`
 	Column int    `json:"column,omitempty"`
-	Field  string `json:"field,omitempty" jsonschema:"path of the field in the object"`
+	Field  string `json:"field,omitempty"` // path of the field in the object
 }
 
 // String returns file:line:column as far as they are known, as compilers write it.
@@ -87,16 +87,16 @@ func (l Location) String() string {
 
 // Finding is the outcome of one rule for one object, or for one field of it.
 type Finding struct {
-	Rule     string   `json:"rule" jsonschema:"stable id of the rule"`
+	Rule     string   `json:"rule"` // stable id of the rule
 	Title    string   `json:"title,omitempty"`
 	Severity Severity `json:"severity,omitempty" enum:"low,medium,high,critical"`
 	Verdict  Verdict  `json:"verdict" enum:"pass,fail,unknown"`
-	Reason   string   `json:"reason,omitempty" jsonschema:"why the verdict is unknown"`
-	Message  string   `json:"message,omitempty" jsonschema:"what was found"`
-	Fix      string   `json:"fix,omitempty" jsonschema:"what would satisfy the rule"`
-	Object   string   `json:"object,omitempty" jsonschema:"the object, as Kind/namespace/name"`
+	Reason   string   `json:"reason,omitempty"`  // why the verdict is unknown
+	Message  string   `json:"message,omitempty"` // what was found
+	Fix      string   `json:"fix,omitempty"`     // what would satisfy the rule
+	Object   string   `json:"object,omitempty"`  // the object, as Kind/namespace/name
 	Location Location `json:"location,omitzero"`
-	Chain    []string `json:"chain,omitempty" jsonschema:"how the object came to be, outermost first"`
+	Chain    []string `json:"chain,omitempty"` // how the object came to be, outermost first
 }
 
 // suppressed says whether the input's author set the finding aside: a pass needs no other reason.

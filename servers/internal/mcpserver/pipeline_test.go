@@ -520,3 +520,19 @@ func TestDefinition(t *testing.T) {
 		}
 	}
 }
+
+// A type that is both taken and given keeps its descriptions where they are taken, and alone there.
+func TestOutputSchemaHasNoDescriptions(t *testing.T) {
+	type both struct {
+		Words []echoIn `json:"words" jsonschema:"all of them" maxItems:"2"`
+	}
+	d := Typed(Definition{Name: "same"}, func(_ context.Context, in both) (both, error) { return in, nil }).Definition
+	for _, description := range []string{"all of them", "what to repeat"} {
+		if !strings.Contains(string(d.InputSchema), `"description":"`+description+`"`) {
+			t.Errorf("the input schema does not say %q: %s", description, d.InputSchema)
+		}
+	}
+	if strings.Contains(string(d.OutputSchema), "description") {
+		t.Errorf("the output schema has descriptions: %s", d.OutputSchema)
+	}
+}

@@ -46,7 +46,9 @@ func inputSchema[In any]() (derived, error) {
 	return render(schema, defaults)
 }
 
-// outputSchema derives a tool's output schema from Out, a struct; bounds are not required.
+// outputSchema derives a tool's output schema from Out, a struct; bounds are not required. It is for validation and has no
+// descriptions: an agent's model is given every definition whole, and reads what a result means from the tool's description
+// and the names in it.
 func outputSchema[Out any]() (derived, error) {
 	schema, err := jsonschema.For[Out](nil)
 	if err != nil {
@@ -109,6 +111,9 @@ func bindStruct(schema *jsonschema.Schema, t reflect.Type, path string, bounded 
 func bindField(s *jsonschema.Schema, t reflect.Type, tag reflect.StructTag, path string, bounded bool) error {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
+	}
+	if !bounded {
+		s.Description = ""
 	}
 	// The library lets null stand for an absent pointer or list. Clients leave members out instead, and
 	// results are encoded with empty lists.

@@ -43,26 +43,29 @@ type Document struct {
 // Finding is a finding, and what else the policy says of it.
 type Finding struct {
 	finding.Finding
-	Metadata map[string]any `json:"metadata,omitempty" jsonschema:"what the policy says beside its message"`
+	Metadata map[string]any `json:"metadata,omitempty"` // what the policy says beside its message
 }
 
 // Counts is how often rules gave what, each rule for each document. The words are conftest's.
 type Counts struct {
-	Failures   int `json:"failures" jsonschema:"messages of deny and violation rules"`
-	Warnings   int `json:"warnings" jsonschema:"messages of warn rules"`
-	Exceptions int `json:"exceptions" jsonschema:"rules that an exception names, whose messages do not count"`
-	Unknown    int `json:"unknown" jsonschema:"rules that could not be judged, in whole or in part"`
-	Passed     int `json:"passed" jsonschema:"rules without a message"`
+	Failures   int `json:"failures"`   // messages of deny and violation rules
+	Warnings   int `json:"warnings"`   // messages of warn rules
+	Exceptions int `json:"exceptions"` // rules that an exception names, whose messages do not count
+	Unknown    int `json:"unknown"`    // rules that could not be judged, in whole or in part
+	Passed     int `json:"passed"`     // rules without a message
 }
 
 // Report is what the policies say of all documents.
 type Report struct {
-	Verdict    finding.Verdict `json:"verdict" jsonschema:"fail if a deny or violation rule has a message (warnings alone do not fail), else unknown if a rule could not be judged, else pass" enum:"pass,fail,unknown"`
-	Namespaces []string        `json:"namespaces" jsonschema:"the packages that were judged"`
-	Documents  int             `json:"documents" jsonschema:"how many documents were judged"`
+	// fail if a deny or violation rule has a message (warnings alone do not fail), else unknown if a rule could not be judged,
+	// else pass
+	Verdict    finding.Verdict `json:"verdict" enum:"pass,fail,unknown"`
+	Namespaces []string        `json:"namespaces"` // the packages that were judged
+	Documents  int             `json:"documents"`  // how many documents were judged
 	Counts     Counts          `json:"counts"`
-	Findings   []Finding       `json:"findings" jsonschema:"messages, exceptions and what is unknown; warnings have severity low, exceptions verdict pass"`
-	Truncated  bool            `json:"truncated,omitempty" jsonschema:"findings, messages or metadata were cut; counts and verdict are of everything"`
+	// messages, exceptions and what is unknown; warnings have severity low, exceptions verdict pass
+	Findings  []Finding `json:"findings"`
+	Truncated bool      `json:"truncated,omitempty"` // findings, messages or metadata were cut; counts and verdict are of everything
 }
 
 // Evaluation is one use of policies, with its bounds. It is not for several goroutines.
