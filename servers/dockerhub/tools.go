@@ -22,6 +22,7 @@ func (h *hub) tools() []mcpserver.Tool {
 		mcpserver.Typed(mcpserver.Definition{
 			Name: "list_tags", Title: "List tags", OpenWorld: true,
 			Description: "List the tags of a Docker Hub repository as a table, newest first unless asked otherwise. " +
+				"In a row pushed is a UTC date, size the compressed bytes, - what Docker Hub does not know; platforms says what p1, p2, … stand for. " +
 				"Where truncated is true, pass next_cursor to go on; in this way the oldest tag is reached.",
 		}, h.listTags),
 		mcpserver.Typed(mcpserver.Definition{
@@ -39,7 +40,8 @@ func (h *hub) tools() []mcpserver.Tool {
 		}, h.listNamespaces),
 		mcpserver.Typed(mcpserver.Definition{
 			Name: "rate_limit_status", Title: "Rate limits", OpenWorld: true,
-			Description: "Tell what is left of the two limits that this server is under at Docker Hub: that of its API, and that on pulling images.",
+			Description: "Tell what is left of the two limits that this server is under at Docker Hub: that of its API, and that on pulling images, " +
+				"of which these tools use nothing.",
 		}, h.rateLimitStatus),
 	}
 	for i := range all {

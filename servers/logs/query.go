@@ -11,12 +11,12 @@ import (
 
 // filters are what several tools take to choose among messages.
 type filters struct {
-	Container string `json:"container,omitempty" jsonschema:"only this log of the source: a name that list_sources gives, or a part of it (a pod, a container, a file); end it in /previous for a container's run before this one" minLength:"1" maxLength:"512"`
-	Since     string `json:"since,omitempty" jsonschema:"only what is as new: a time (RFC 3339), or how long ago (15m, 2h, 7d)" minLength:"2" maxLength:"40" pattern:"^[0-9][0-9A-Za-z:.+-]*$"`
-	Until     string `json:"until,omitempty" jsonschema:"only what is as old, in the same forms" minLength:"2" maxLength:"40" pattern:"^[0-9][0-9A-Za-z:.+-]*$"`
-	Level     string `json:"level,omitempty" jsonschema:"only messages that say that they are as grave" enum:"trace,debug,info,warn,error,fatal"`
-	Contains  string `json:"contains,omitempty" jsonschema:"only messages that contain this text, in the same case" minLength:"1" maxLength:"512" pattern:"^[^\\n\\r]+$"`
-	Matches   string `json:"matches,omitempty" jsonschema:"only messages that match this regular expression (RE2); (?i) ignores case" minLength:"1" maxLength:"1024"`
+	Container string `json:"container,omitempty" jsonschema:"only this log: its name in list_sources, or a part of it; with /previous at its end, a container's run before this one" minLength:"1" maxLength:"512"`
+	Since     string `json:"since,omitempty" jsonschema:"a time (RFC 3339), or how long ago: 15m, 2h, 7d" minLength:"2" maxLength:"40" pattern:"^[0-9][0-9A-Za-z:.+-]*$"`
+	Until     string `json:"until,omitempty" jsonschema:"in the same forms" minLength:"2" maxLength:"40" pattern:"^[0-9][0-9A-Za-z:.+-]*$"`
+	Level     string `json:"level,omitempty" jsonschema:"only messages that say that they are at least as grave" enum:"trace,debug,info,warn,error,fatal"`
+	Contains  string `json:"contains,omitempty" jsonschema:"only messages with this text, in the same case" maxLength:"512" pattern:"^[^\\n\\r]+$"`
+	Matches   string `json:"matches,omitempty" jsonschema:"only messages that match this (RE2); (?i) ignores case" minLength:"1" maxLength:"1024"`
 }
 
 // listing identifies what a cursor belongs to: the filters and what else decides about an answer.

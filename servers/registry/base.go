@@ -30,9 +30,9 @@ const (
 )
 
 type findBaseImageIn struct {
-	Reference  string   `json:"reference" jsonschema:"image reference in any form that docker takes: nginx:1.27, ghcr.io/acme/api@sha256:…" minLength:"1" maxLength:"512"`
-	Platform   string   `json:"platform,omitempty" jsonschema:"os/architecture or os/architecture/variant, where the image has several; linux/amd64, or else the first, if absent" minLength:"3" maxLength:"64" pattern:"^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?$"`
-	Candidates []string `json:"candidates,omitempty" jsonschema:"images that may be the base, such as those of the Dockerfile's FROM lines: their layers are compared" maxItems:"20" minLength:"1" maxLength:"512"`
+	Reference  string   `json:"reference" jsonschema:"an image: nginx:1.27, ghcr.io/acme/api@sha256:…" minLength:"1" maxLength:"512"`
+	Platform   string   `json:"platform,omitempty" jsonschema:"like linux/arm64/v8; if absent linux/amd64, or else the first" maxLength:"64" pattern:"^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?$"`
+	Candidates []string `json:"candidates,omitempty" jsonschema:"images that may be the base: those of FROM lines" maxItems:"20" minLength:"1" maxLength:"512"`
 }
 
 type findBaseImageOut struct {

@@ -59,9 +59,9 @@ func lintRules() []lintRule {
 }
 
 type lintImageIn struct {
-	Reference string `json:"reference" jsonschema:"image reference in any form that docker takes: nginx:1.27, ghcr.io/acme/api@sha256:…" minLength:"1" maxLength:"512"`
-	Platform  string `json:"platform,omitempty" jsonschema:"os/architecture or os/architecture/variant, where the image has several; linux/amd64, or else the first, if absent" minLength:"3" maxLength:"64" pattern:"^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?$"`
-	Layers    bool   `json:"layers,omitempty" jsonschema:"whether to look into the layers too, which streams all of them; without it only configuration and history are judged" default:"true"`
+	Reference string `json:"reference" jsonschema:"an image: nginx:1.27, ghcr.io/acme/api@sha256:…" minLength:"1" maxLength:"512"`
+	Platform  string `json:"platform,omitempty" jsonschema:"like linux/arm64/v8; if absent linux/amd64, or else the first" maxLength:"64" pattern:"^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?$"`
+	Layers    bool   `json:"layers,omitempty" jsonschema:"also stream the layers and judge what is in them" default:"true"`
 }
 
 type lintImageOut struct {

@@ -16,45 +16,44 @@ func (s *server) tools() []mcpserver.Tool {
 	table := []mcpserver.Tool{
 		mcpserver.Typed(mcpserver.Definition{
 			Name: "list_repositories", Title: "List repositories", OpenWorld: true,
-			Description: "List the repositories of a registry: its catalogue where it has one, else those that the operator lists. " +
-				"Where next_cursor is present, pass it to go on.",
+			Description: "List the repositories of a registry: its catalogue, or else those that the operator lists.",
 		}, s.listRepositories),
 		mcpserver.Typed(mcpserver.Definition{
 			Name: "list_tags", Title: "List tags", OpenWorld: true,
-			Description: "List the tags of a repository on any OCI registry, by name. Where next_cursor is present, pass it to go on. " +
+			Description: "List the tags of a repository, by name. " +
 				"Registries do not say when a tag was pushed; inspect_image says when an image was built.",
 		}, s.listTags),
 		mcpserver.Typed(mcpserver.Definition{
 			Name: "check_updates", Title: "Find newer versions of images", OpenWorld: true,
-			Description: "Find for each image the newest tag that is the same thing: same variant, same precision, no prerelease unless it is on one. " +
-				"Pass exactly one of references, text (a Dockerfile, compose file, Kubernetes manifest, Helm values or GitHub workflow) and path. " +
-				"Each update is classed patch, minor, major or rebuild (same tag, new digest), as tag@digest, with the lines to change; " +
-				"a newer distribution release (bookworm to trixie) is told apart. evidence says why the other tags are not offered.",
+			Description: "Find each image's newest tag of the same variant and precision, no prerelease unless it is on one. " +
+				"Pass exactly one of references, text and path. " +
+				"Updates are patch, minor, major or rebuild (same tag, new digest), as tag@digest, with the lines to change; " +
+				"a newer release of the distribution is told apart. evidence says why other tags are not offered.",
 		}, s.checkUpdates),
 		mcpserver.Typed(mcpserver.Definition{
 			Name: "check_pinning", Title: "Find images that are not pinned", OpenWorld: true,
-			Description: "Find references without a tag, with latest, with a floating tag or without a digest, and pins whose tag has moved on, " +
-				"with the digest to pin to and the lines to change. It changes no version. Takes the same input as check_updates.",
+			Description: "Find references without a tag or digest, with latest or a floating tag, and pins whose tag has moved on, " +
+				"with the digest to pin to and the lines to change. No version changes. Pass exactly one of references, text and path.",
 		}, s.checkPinning),
 		mcpserver.Typed(mcpserver.Definition{
 			Name: "inspect_image", Title: "Inspect an image", OpenWorld: true,
-			Description: "Show an image's platforms, configuration, labels, annotations, creation time, layers with their sizes and the instruction that made each, " +
-				"and what refers to it (signatures, attestations, SBOMs). Nothing is pulled.",
+			Description: "Show an image's platforms, configuration, labels, annotations, age, layers with their sizes and instructions, " +
+				"and what refers to it (signatures, attestations, SBOMs).",
 		}, s.inspectImage),
 		mcpserver.Typed(mcpserver.Definition{
 			Name: "find_base_image", Title: "Find an image's base", OpenWorld: true,
-			Description: "Find the image that an image was built on: by annotation, else by comparing layers with candidates, else by a guess from its history; " +
-				"method says which. Says whether the base's tag stands for a newer digest by now, and how old the base is.",
+			Description: "Find the image that an image was built on: by annotation, else by the layers of candidates, else by a guess from its history; " +
+				"method says which. Says whether its tag has a newer digest by now, and how old it is.",
 		}, s.findBaseImage),
 		mcpserver.Typed(mcpserver.Definition{
 			Name: "lint_image", Title: "Check how an image is built", OpenWorld: true,
-			Description: "Check an image against what the CIS Docker Benchmark (section 4) and dockle check: root user, secrets in environment, history or files, setuid files, " +
-				"package caches, missing health check, ADD from a URL, empty passwords and more. Layers are streamed and not kept.",
+			Description: "Check an image as section 4 of the CIS Docker Benchmark and dockle do: root user, secrets in environment, history or files, setuid files, " +
+				"package caches, health check, ADD from a URL, empty passwords and more.",
 		}, s.lintImage),
 		mcpserver.Typed(mcpserver.Definition{
 			Name: "check_signatures", Title: "Check an image's signatures", OpenWorld: true,
-			Description: "Look for cosign signatures and attestations of an image, under its tags and among its referrers, in the old formats and the bundle format, and verify them " +
-				"with the operator's keys and signers. verified, present (there, and not verified) and absent are three things; an attestation is no signature.",
+			Description: "Look for an image's cosign signatures and attestations, of any format, by tag and by referrer, and verify them " +
+				"with the operator's keys and signers. verified, present (and not verified) and absent are three things; an attestation is no signature.",
 		}, s.checkSignatures),
 	}
 	for i := range table {
@@ -67,10 +66,10 @@ func (s *server) tools() []mcpserver.Tool {
 }
 
 type listRepositoriesIn struct {
-	Registry string `json:"registry" jsonschema:"the registry's host, with its port if it has one: ghcr.io, registry.example.net:5000" minLength:"1" maxLength:"260" pattern:"^[A-Za-z0-9][A-Za-z0-9.:-]*$"`
-	Contains string `json:"contains,omitempty" jsonschema:"only repositories whose name contains this" minLength:"1" maxLength:"128" pattern:"^[a-z0-9._/-]+$"`
-	Limit    int    `json:"limit,omitempty" jsonschema:"repositories in one answer" minimum:"1" maximum:"1000" default:"100"`
-	Cursor   string `json:"cursor,omitempty" jsonschema:"next_cursor of the answer before, with the same arguments" minLength:"1" maxLength:"64" pattern:"^[A-Za-z0-9_-]+$"`
+	Registry string `json:"registry" jsonschema:"host[:port]: ghcr.io, registry.example.net:5000" maxLength:"260" pattern:"^[A-Za-z0-9][A-Za-z0-9.:-]*$"`
+	Contains string `json:"contains,omitempty" jsonschema:"only names that contain this" maxLength:"128" pattern:"^[a-z0-9._/-]+$"`
+	Limit    int    `json:"limit,omitempty" minimum:"1" maximum:"1000" default:"100"`
+	Cursor   string `json:"cursor,omitempty" jsonschema:"next_cursor of the answer before, with the same arguments" maxLength:"64" pattern:"^[A-Za-z0-9_-]+$"`
 }
 
 type listRepositoriesOut struct {
@@ -122,10 +121,10 @@ func containing(names []string, part string) []string {
 }
 
 type listTagsIn struct {
-	Repository string `json:"repository" jsonschema:"repository in any form that docker takes: nginx, ghcr.io/acme/api. A tag or digest in it is ignored." minLength:"1" maxLength:"512" pattern:"^[A-Za-z0-9\\[][A-Za-z0-9._:/@+\\[\\]-]*$"`
-	Contains   string `json:"contains,omitempty" jsonschema:"only tags that contain this" minLength:"1" maxLength:"128" pattern:"^[A-Za-z0-9._-]+$"`
-	Limit      int    `json:"limit,omitempty" jsonschema:"tags in one answer" minimum:"1" maximum:"1000" default:"100"`
-	Cursor     string `json:"cursor,omitempty" jsonschema:"next_cursor of the answer before, with the same arguments" minLength:"1" maxLength:"64" pattern:"^[A-Za-z0-9_-]+$"`
+	Repository string `json:"repository" jsonschema:"nginx, ghcr.io/acme/api; a tag or digest in it is ignored" maxLength:"512" pattern:"^[A-Za-z0-9\\[][A-Za-z0-9._:/@+\\[\\]-]*$"`
+	Contains   string `json:"contains,omitempty" jsonschema:"only names that contain this" maxLength:"128" pattern:"^[A-Za-z0-9._-]+$"`
+	Limit      int    `json:"limit,omitempty" minimum:"1" maximum:"1000" default:"100"`
+	Cursor     string `json:"cursor,omitempty" jsonschema:"next_cursor of the answer before, with the same arguments" maxLength:"64" pattern:"^[A-Za-z0-9_-]+$"`
 }
 
 type listTagsOut struct {
@@ -163,11 +162,11 @@ func (s *server) listTags(ctx context.Context, in listTagsIn) (listTagsOut, erro
 }
 
 type imagesIn struct {
-	References []string `json:"references,omitempty" jsonschema:"image references in any form that docker takes: nginx:1.25, ghcr.io/acme/api:v2@sha256:…" maxItems:"100" minLength:"1" maxLength:"512"`
-	Text       string   `json:"text,omitempty" jsonschema:"instead: a Dockerfile, compose file, Kubernetes manifest, Helm values or GitHub workflow" maxLength:"1048576"`
-	Path       string   `json:"path,omitempty" jsonschema:"instead: a file or folder of the workspace, relative and slash-separated; of a folder, every Dockerfile and .yaml or .yml file" maxLength:"1024"`
-	Kind       string   `json:"kind,omitempty" jsonschema:"what text or path is; auto finds out by name and content" enum:"auto,dockerfile,compose,kubernetes,helm,workflow" default:"auto"`
-	Cursor     string   `json:"cursor,omitempty" jsonschema:"next_cursor of the answer before, with the same arguments" minLength:"1" maxLength:"64" pattern:"^[A-Za-z0-9_-]+$"`
+	References []string `json:"references,omitempty" jsonschema:"nginx:1.25, ghcr.io/acme/api:v2@sha256:…" maxItems:"100" minLength:"1" maxLength:"512"`
+	Text       string   `json:"text,omitempty" jsonschema:"instead: the text of a file" maxLength:"1048576"`
+	Path       string   `json:"path,omitempty" jsonschema:"instead: a path in the workspace; of a folder, its Dockerfiles, .yaml and .yml files" maxLength:"1024"`
+	Kind       string   `json:"kind,omitempty" jsonschema:"what it is; auto finds out" enum:"auto,dockerfile,compose,kubernetes,helm,workflow" default:"auto"`
+	Cursor     string   `json:"cursor,omitempty" jsonschema:"next_cursor of the answer before, with the same arguments" maxLength:"64" pattern:"^[A-Za-z0-9_-]+$"`
 }
 
 type checkUpdatesOut struct {
