@@ -133,6 +133,9 @@ clients:
       - {host: model-runner.docker.internal, port: 12434, tls: plain, addresses: [10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16]}
 `
 
+// inAHurry makes of the policy that comes with the bundle one for these tests, which call more in a minute than agents do.
+var inAHurry = strings.NewReplacer("\nagents:\n", "\nagents:"+gatewayAgents, "calls_per_minute: 120", "calls_per_minute: 12000")
+
 func (b *bundle) writeFiles() error {
 	policy, err := os.ReadFile(filepath.Join(b.root, "agents/policy.yaml"))
 	if err != nil {
@@ -146,7 +149,7 @@ func (b *bundle) writeFiles() error {
 		return err
 	}
 	for name, content := range map[string]string{
-		"policy.yaml":                 strings.Replace(string(policy), "\nagents:\n", "\nagents:"+gatewayAgents, 1),
+		"policy.yaml":                 inAHurry.Replace(string(policy)),
 		"tools.lock.json":             string(lock),
 		"egress.yaml":                 egressPolicy,
 		"workspace/broken.yaml":       "apiVersion: v1\nkind: Pod\nmetadata:\n  name: [\n",
