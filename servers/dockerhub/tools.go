@@ -41,7 +41,7 @@ func (h *hub) tools() []mcpserver.Tool {
 		mcpserver.Typed(mcpserver.Definition{
 			Name: "rate_limit_status", Title: "Rate limits", OpenWorld: true,
 			Description: "Tell what is left of the two limits that this server is under at Docker Hub: that of its API, and that on pulling images, " +
-				"of which these tools use nothing.",
+				"of which no tool here uses any.",
 		}, h.rateLimitStatus),
 	}
 	for i := range all {

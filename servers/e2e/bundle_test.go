@@ -134,7 +134,7 @@ clients:
 `
 
 // inAHurry makes of the policy that comes with the bundle one for these tests, which call more in a minute than agents do.
-var inAHurry = strings.NewReplacer("\nagents:\n", "\nagents:"+gatewayAgents, "calls_per_minute: 120", "calls_per_minute: 12000")
+var inAHurry = strings.NewReplacer("\nagents:\n", "\nagents:"+gatewayAgents, "calls_per_minute: 120", "calls_per_minute: 1200")
 
 func (b *bundle) writeFiles() error {
 	policy, err := os.ReadFile(filepath.Join(b.root, "agents/policy.yaml"))
