@@ -126,7 +126,7 @@ resource "aws_iam_role_policy" "this" {
   })
 }
 resource "aws_instance" "this" {
-  count                       = 3
+  count                       = 4
   ami                         = "ami-12345678"
   instance_type               = "t3.micro"
   associate_public_ip_address = count.index == 0
