@@ -169,22 +169,30 @@ type record struct {
 	raw
 
 	start, end int64
+	newest     int64 // where its last line begins
 	cut        bool
+	torn       bool // what came before it is of the same message, and too far away
 }
 
-// records decodes lines and puts together what was split.
+// records decodes lines and puts together what was split. A piece too far from the one before it is a message of its own:
+// then neither is whole, and a secret may stand in both.
 func (r *reader) records(lines []line) []record {
 	out := make([]record, 0, len(lines))
 	open := map[string]int{} // the record that goes on, by stream
 	pieces := map[int]*strings.Builder{}
 	for _, l := range lines {
 		decoded := r.decode(bytes.TrimSuffix(l.text, []byte{'\r'}))
-		i, goesOn := open[decoded.stream]
-		if goesOn = goesOn && l.start-out[i].end <= maxApart; !goesOn {
+		i, begun := open[decoded.stream]
+		goesOn := begun && l.start-out[i].end <= maxApart
+		if !goesOn {
+			torn := begun && l.start-out[i].newest <= window // what is further off is not seen by every read
+			if begun {
+				out[i].cut = true
+			}
 			i = len(out)
-			out = append(out, record{raw: decoded, start: l.start, cut: l.cut})
+			out = append(out, record{raw: decoded, start: l.start, torn: torn})
 		}
-		out[i].end = l.end
+		out[i].end, out[i].newest, out[i].cut = l.end, l.start, out[i].cut || l.cut
 		if decoded.partial && !goesOn {
 			pieces[i] = new(strings.Builder)
 			open[decoded.stream] = i
@@ -199,6 +207,9 @@ func (r *reader) records(lines []line) []record {
 		if !decoded.partial {
 			delete(open, decoded.stream)
 		}
+	}
+	for _, i := range open {
+		out[i].cut = true
 	}
 	for i, piece := range pieces {
 		out[i].text = piece.String()

@@ -26,6 +26,9 @@ func (r *redactor) redact(records []record, midway bool) {
 			streams[rec.stream] = s
 		}
 		shown = shown[:0]
+		if rec.torn {
+			rec.text = scrub.Rest(rec.text)
+		}
 		for rest, more := []byte(rec.text), true; more; {
 			var line []byte
 			if line, rest, more = bytes.Cut(rest, []byte{'\n'}); !more && rec.cut {

@@ -109,6 +109,17 @@ func (st *Stream) Cut(dst, line []byte) []byte {
 	return append(dst[:from+end], marker(cutID)...)
 }
 
+// Rest returns a line whose beginning nobody saw without its first word, which could be the end of a secret that cannot be
+// told from it. The line is still to be scrubbed.
+func Rest(line string) string {
+	line = characters(line)
+	end := len(line)
+	if i := strings.IndexAny(line, blank+`"'`+"\n"); i >= 0 {
+		end = i
+	}
+	return marker(cutID) + line[end:]
+}
+
 // keyLine redacts what a line holds of the key that has begun.
 func (st *Stream) keyLine(text string) string {
 	key := st.key
