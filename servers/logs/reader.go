@@ -152,6 +152,7 @@ func lines(data []byte, at, to int64, ends bool) ([]line, bool) {
 			}
 			l.cut = true
 		}
+		l.cut = l.cut || !ended // it may still be written, or was torn off
 		if at >= to {
 			over++
 			l.last = over == maxBehind

@@ -43,3 +43,14 @@ func TestTornNeighbour(t *testing.T) {
 		}
 	}
 }
+
+// TestUnfinishedLine: what has no end of a line yet, as where a program's buffer was full, may end within a secret.
+func TestUnfinishedLine(t *testing.T) {
+	const half = "glpat-Zx81kQw93LmPq7"
+	for name, file := range map[string]string{"a.log": "first\ngo " + half, "a.log.1.gz": pack(t, "first\ngo "+half)} {
+		s, _ := serving(t, map[string]string{name: file})
+		if out := strings.Join(texts(fetching(t, s, map[string]any{})), "\n"); strings.Contains(out, half) || !strings.Contains(out, "go [redacted:cut") {
+			t.Errorf("%s: got %q", name, out)
+		}
+	}
+}
