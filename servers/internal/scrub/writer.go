@@ -112,9 +112,16 @@ func (s *Scrubber) settled(text string) (shown string, end int, within bool) {
 			cut = min(limit, h.from-maxBehind)
 		}
 		if !ok || cut == limit || h.to == len(text) && cut > end {
-			cut = wordStart(text, end, cut)
-			out.WriteString(text[end:cut])
-			return out.String(), cut, false
+			start := wordStart(text, end, cut)
+			out.WriteString(text[end:start])
+			if cut-start <= maxPEM {
+				return out.String(), start, false
+			}
+			out.WriteString(marker(cutID)) // decoded in parts it would hide what it holds
+			for end = cut; end < len(text) && isWrapping(text[end]); {
+				end++
+			}
+			return out.String(), end, end == len(text)
 		}
 		out.WriteString(text[end:h.from])
 		out.WriteString(s.marker(h.format.id, text[h.from:h.to]))
@@ -123,13 +130,16 @@ func (s *Scrubber) settled(text string) (shown string, end int, within bool) {
 	return out.String(), end, within
 }
 
-// wordStart returns where the word begins that goes on at a place, for it could be encoded; or the place, if that is
-// too far.
+// wordStart returns where the word begins that goes on at a place, for it could be encoded. If that is too far, it returns
+// where the run of base64 begins that goes on there, however far.
 func wordStart(text string, floor, at int) int {
 	at = max(floor, at)
-	floor = max(floor, at-maxPEM)
-	if i := strings.LastIndexAny(text[floor:at], urlEnds); i >= 0 {
-		return floor + i + 1
+	near := max(floor, at-maxPEM)
+	if i := strings.LastIndexAny(text[near:at], urlEnds); i >= 0 {
+		return near + i + 1
+	}
+	for at > floor && isWrapping(text[at-1]) {
+		at--
 	}
 	return at
 }

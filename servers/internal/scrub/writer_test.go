@@ -1,0 +1,38 @@
+package scrub
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"io"
+	"strings"
+	"testing"
+)
+
+// written is what a Writer makes of a text.
+func written(t *testing.T, text string) string {
+	t.Helper()
+	var out strings.Builder
+	w := NewWriter(&out, New().Stream(false))
+	if _, err := io.WriteString(w, text); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+// TestWriterLongWord: of a word that is longer than what is held nothing is shown, wherever in it a secret stands.
+func TestWriterLongWord(t *testing.T) {
+	for shift := range 3 {
+		plain := strings.Repeat("lorem ipsum ", 40_000) + "password=hunter2hunter2hunter2" + strings.Repeat(" lorem ipsum", 3000)
+		for _, encoded := range []string{base64.StdEncoding.EncodeToString([]byte(plain)), hex.EncodeToString([]byte(plain))} {
+			in := strings.Repeat("x", shift) + " state=" + encoded + " end\n"
+			for _, secret := range []string{base64.StdEncoding.EncodeToString([]byte("hunter2hunter2"))[4:12], base64.StdEncoding.EncodeToString([]byte("unter2hunter2h"))[4:12], base64.StdEncoding.EncodeToString([]byte("nter2hunter2hu"))[4:12], hex.EncodeToString([]byte("hunter2"))} {
+				if got := written(t, in); strings.Contains(got, secret) {
+					t.Errorf("%d: %.20s: %q is shown", shift, encoded, secret)
+				}
+			}
+		}
+	}
+}
