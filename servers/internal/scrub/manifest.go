@@ -8,9 +8,28 @@ const maxDocument = 64 << 10 // bytes of a YAML document before and after a plac
 // is called.
 type manifest struct {
 	formats []*format
-	end     int      // of the data that the scan is in
+	begin   int      // of the data that the scan is in
+	end     int      // of it
 	line    document // the last line that was looked at
 	yaml    document // and the last YAML document
+
+	// Of a line that is judged in parts: what was before this one.
+	secret bool // that it says that it is a Secret
+	within bool // that the data begins which this part begins in
+}
+
+// after returns what a scan of what follows the first end bytes of a text must know.
+func (m manifest) after(text string, end int) manifest {
+	secret := m.secret && end < maxDocument || isSecret(text[max(0, end-maxDocument):end])
+	return manifest{formats: m.formats, secret: secret, within: m.begin < end && end < m.end}
+}
+
+// resume begins a scan with what is known of what was before its text.
+func (m manifest) resume(text string) manifest {
+	if m.within {
+		m.end = len(before(text, "}"))
+	}
+	return m
 }
 
 // document is a part of a text.
@@ -34,7 +53,7 @@ func (sc *scan) enterData(a anchor, at int) (hit, bool) {
 	case open == len(text):
 	case text[open] == '{': // JSON: as far as its brace
 		if end := sc.lineEnd(at); at >= m.line.to {
-			m.line = document{end, isSecret(text[max(at-maxDocument, strings.LastIndexByte(text[:at], '\n')+1):end])}
+			m.line = document{end, m.secret || isSecret(text[max(at-maxDocument, strings.LastIndexByte(text[:at], '\n')+1):end])}
 		}
 		if m.line.secret {
 			m.end = open + len(before(text[open:m.line.to], "}"))
@@ -52,8 +71,11 @@ func (sc *scan) enterData(a anchor, at int) (hit, bool) {
 			m.end = indented(text, open, at-start)
 		}
 	}
-	if m.end > at && m.formats == nil {
-		m.formats = []*format{a.format}
+	if m.end > at {
+		m.begin = at
+		if m.formats == nil {
+			m.formats = []*format{a.format}
+		}
 	}
 	return hit{}, false
 }

@@ -29,6 +29,7 @@ type Stream struct {
 	pending  []*format // of a "name" whose "value" has not come
 	ago      int       // bytes since
 	scan     scan      // of the current line
+	manifest manifest  // of the part of the line before this one, if it comes in parts
 }
 
 // keyBlock is a private key in PEM that has begun.
@@ -65,6 +66,7 @@ func (s *Scrubber) Stream(midway bool) *Stream {
 //
 // The lines of a private key become [redacted:private-key], the last one numbered.
 func (st *Stream) Line(dst, line []byte) []byte {
+	defer func() { st.manifest = manifest{} }()
 	text := characters(string(line))
 	st.scrubber.Reserve(text)
 	if st.key != nil {
@@ -75,7 +77,7 @@ func (st *Stream) Line(dst, line []byte) []byte {
 	}
 	for range maxPasses {
 		sc := &st.scan
-		*sc = scan{matcher: st.scrubber.matcher, text: text, lines: true, pending: st.pending, pendingEnd: -st.ago}
+		*sc = scan{matcher: st.scrubber.matcher, text: text, lines: true, pending: st.pending, pendingEnd: -st.ago, manifest: st.manifest.resume(text)}
 		next, changed := st.scrubber.redact(sc)
 		if sc.key != nil {
 			st.key = sc.key

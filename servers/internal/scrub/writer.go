@@ -91,8 +91,9 @@ func (w *Writer) part() {
 		}
 	}
 	text := characters(string(w.line[:held]))
-	shown, end, within := w.stream.scrubber.settled(text)
+	shown, end, within, known := w.stream.scrubber.settled(text, w.stream.manifest)
 	w.out = w.stream.Line(w.out, []byte(shown))
+	w.stream.manifest = known
 	w.line, w.skipping = append([]byte(text[end:]), w.line[held:]...), within
 	if within {
 		w.line = w.line[:0]
@@ -100,11 +101,11 @@ func (w *Writer) part() {
 }
 
 // settled returns how much of a line's beginning is the same whatever follows it, that without its secrets, for what
-// tells them can stand behind the end, and whether the end is within a secret that is as long as what is held.
-func (s *Scrubber) settled(text string) (shown string, end int, within bool) {
+// tells them can stand behind the end, and whether the end is within a secret that is as long as what is held. It goes on with what is known of a manifest.
+func (s *Scrubber) settled(text string, begun manifest) (shown string, end int, within bool, known manifest) {
 	var out strings.Builder
 	limit := len(text) - maxPEM
-	sc := scan{matcher: s.matcher, text: text}
+	sc := scan{matcher: s.matcher, text: text, manifest: begun.resume(text)}
 	for end <= limit && !within {
 		h, ok := sc.next()
 		cut := limit
@@ -115,19 +116,19 @@ func (s *Scrubber) settled(text string) (shown string, end int, within bool) {
 			start := wordStart(text, end, cut)
 			out.WriteString(text[end:start])
 			if cut-start <= maxPEM {
-				return out.String(), start, false
+				return out.String(), start, false, sc.manifest.after(text, start)
 			}
 			out.WriteString(marker(cutID)) // decoded in parts it would hide what it holds
 			for end = cut; end < len(text) && isWrapping(text[end]); {
 				end++
 			}
-			return out.String(), end, end == len(text)
+			return out.String(), end, end == len(text), sc.manifest.after(text, end)
 		}
 		out.WriteString(text[end:h.from])
 		out.WriteString(s.marker(h.format.id, text[h.from:h.to]))
 		end, within = h.to, h.to == len(text)
 	}
-	return out.String(), end, within
+	return out.String(), end, within, sc.manifest.after(text, end)
 }
 
 // wordStart returns where the word begins that goes on at a place, for it could be encoded. If that is too far, it returns

@@ -3,7 +3,9 @@ package scrub
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"strings"
 	"testing"
 )
@@ -33,6 +35,34 @@ func TestWriterLongWord(t *testing.T) {
 					t.Errorf("%d: %.20s: %q is shown", shift, encoded, secret)
 				}
 			}
+		}
+	}
+}
+
+// TestWriterManifest: the data of a Secret is redacted though what says that it is one, or where its data begins, was
+// written long before.
+func TestWriterManifest(t *testing.T) {
+	r := rand.New(rand.NewPCG(21, 21))
+	for _, note := range []int{1, 50, 2000} {
+		var list strings.Builder
+		var secrets []string
+		for list.Len() < 3*maxWritten {
+			fmt.Fprintf(&list, `{"kind":"Secret","metadata":{"note":"%s"},"data":{`, strings.Repeat("word ", note))
+			for i := range 40 {
+				secret := base64.StdEncoding.EncodeToString([]byte("pw " + random(r, alphanumeric, 4) + strings.Repeat(" lorem", i)))
+				secrets = append(secrets, secret)
+				fmt.Fprintf(&list, `"k%d":"%s",`, i, secret)
+			}
+			list.WriteString(`"z":"aGFsbG8gaGFsbG8="}},`)
+		}
+		got, shown := written(t, list.String()), 0
+		for _, secret := range secrets {
+			if strings.Contains(got, secret) {
+				shown++
+			}
+		}
+		if shown > 0 {
+			t.Errorf("note of %d: %d of %d are shown", note, shown, len(secrets))
 		}
 	}
 }
