@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"math/big"
 	"slices"
@@ -24,6 +25,13 @@ type plan struct {
 	FormatVersion string                   `json:"format_version"`
 	Changes       []*tfjson.ResourceChange `json:"resource_changes"`
 	Config        *tfjson.Config           `json:"configuration"`
+	Deferred      []*deferredChange        `json:"deferred_changes"`
+	Values        json.RawMessage          `json:"values"` // only a state has them
+}
+
+// deferredChange is a change that a later plan is to make.
+type deferredChange struct {
+	Change *tfjson.ResourceChange `json:"resource_change"`
 }
 
 // errPlan is what is wrong with a plan. It repeats nothing of it, since anything in it may be a secret.
@@ -54,18 +62,35 @@ func parsePlan(data []byte) (*plan, error) {
 		}
 		return nil, &errPlan{fmt.Sprintf("byte %d: not a whole plan in JSON", at)}
 	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, &errPlan{fmt.Sprintf("byte %d: something stands behind the plan: give one plan at a time", decoder.InputOffset())}
+	}
+	if p.Values != nil {
+		return nil, &errPlan{"a state, and no plan: name the plan file, `terraform show -json PLANFILE`"}
+	}
 	if err := (&tfjson.Plan{FormatVersion: p.FormatVersion}).Validate(); err != nil {
 		return nil, &errPlan{"no plan in JSON of a format that is known (format_version 0.1 to 1.x): use `terraform show -json PLANFILE`"}
 	}
-	if len(p.Changes) > maxInstances {
+	if len(p.Changes)+len(p.Deferred) > maxInstances {
 		return nil, &errPlan{fmt.Sprintf("too large: more than %d changes", maxInstances)}
 	}
-	for _, c := range p.Changes {
+	for _, c := range p.judged() {
 		if c != nil && max(len(c.Address), len(c.ModuleAddress), len(c.Type), len(c.Name)) > maxPathLength {
 			return nil, &errPlan{fmt.Sprintf("too large: an address of more than %d bytes", maxPathLength)}
 		}
 	}
 	return &p, nil
+}
+
+// judged are the changes that are judged: those that the plan makes, and those that it leaves to a later one.
+func (p *plan) judged() []*tfjson.ResourceChange {
+	all := slices.Clone(p.Changes)
+	for _, d := range p.Deferred {
+		if d != nil {
+			all = append(all, d.Change)
+		}
+	}
+	return all
 }
 
 // delta is what a plan would do, by how much it takes away.
@@ -175,7 +200,7 @@ func (p *plan) secrets() []string {
 			}
 		}
 	}
-	for _, c := range p.Changes {
+	for _, c := range p.judged() {
 		if c == nil || c.Change == nil {
 			continue
 		}
@@ -266,7 +291,7 @@ func (p *plan) resources(file string) []*Resource {
 			}
 		}
 	}
-	for _, c := range p.Changes {
+	for _, c := range p.judged() {
 		if c == nil || c.Change == nil || c.Change.Actions.Delete() || c.DeposedKey != "" {
 			continue
 		}
