@@ -270,6 +270,12 @@ resource "x_y" "z" {
   name     = "${each.key}-${length(var.ports)}"
   nested {
     flag = true
+    dynamic "deep" {
+      for_each = var.ports
+      content {
+        number = deep.value
+      }
+    }
   }
   dynamic "port" {
     for_each = var.ports
@@ -286,7 +292,7 @@ resource "x_y" "z" {
   "resource": {"x_y": {"z": {
     "for_each": "${toset([\"a\"])}",
     "name": "${each.key}-${length(var.ports)}",
-    "nested": {"flag": true},
+    "nested": {"flag": true, "dynamic": {"deep": {"for_each": "${var.ports}", "content": {"number": "${deep.value}"}}}},
     "dynamic": {"port": {"for_each": "${var.ports}", "content": {"number": "${port.value}"}}}
   }}}
 }`}
@@ -297,7 +303,7 @@ resource "x_y" "z" {
 		}
 		r := by[`x_y.z["a"]`]
 		out := map[string]string{}
-		for _, path := range []string{"name", "nested.flag", "port.number"} {
+		for _, path := range []string{"name", "nested.flag", "nested.deep.number", "port.number"} {
 			out[path] = r.Attr(path).Show()
 		}
 		out["last"] = r.Blocks("port").All[1].Attr("number").Show()
