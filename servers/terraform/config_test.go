@@ -332,6 +332,27 @@ func TestOverride(t *testing.T) {
 	}
 }
 
+// TestOverrideDynamic: blocks of a type take the place of those of that type alone, however either is written.
+func TestOverrideDynamic(t *testing.T) {
+	dynamic := func(name string) string {
+		return "resource \"x_y\" \"z\" {\n  dynamic \"" + name + "\" {\n    for_each = [1]\n    content {\n      d = 2\n    }\n  }\n}\n"
+	}
+	plain := "resource \"x_y\" \"z\" {\n  c {\n    d = 1\n  }\n}\n"
+	for name, tc := range map[string]struct {
+		under, over, file, d string
+	}{
+		"dynamic, another one over it": {dynamic("c"), dynamic("e"), "override.tf", "2"},
+		"plain, dynamic over it":       {plain, dynamic("c"), "override.tf", "2"},
+		"dynamic, plain over it":       {dynamic("c"), plain, "override.tf", "1"},
+		"plain, JSON over it":          {plain, `{"resource": {"x_y": {"z": {"c": {"d": 3}}}}}`, "override.tf.json", "3"},
+	} {
+		by, _ := evaluatedTexts(t, map[string]string{"main.tf": tc.under, tc.file: tc.over}, nil)
+		if all := by["x_y.z"].Blocks("c").All; len(all) != 1 || all[0].Attr("d").Show() != tc.d {
+			t.Errorf("%s: %d blocks", name, len(all))
+		}
+	}
+}
+
 // callTool calls a tool of a server over a workspace, or over none.
 func callTool(t *testing.T, dir, name, args string) (out map[string]any, err error) {
 	t.Helper()

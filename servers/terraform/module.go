@@ -279,13 +279,26 @@ func nameAliases(settings *hclsyntax.Body) {
 	}
 }
 
-// lay lays an override file's body over another.
+// lay lays an override file's body over another. Blocks take the place of those that are named alike, be they dynamic,
+// or attributes as JSON has them.
 func lay(under, over *hclsyntax.Body) {
-	maps.Copy(under.Attributes, over.Attributes)
-	for _, b := range over.Blocks {
-		under.Blocks = slices.DeleteFunc(under.Blocks, func(o *hclsyntax.Block) bool { return o.Type == b.Type })
+	for name := range over.Attributes {
+		under.Blocks = slices.DeleteFunc(under.Blocks, func(o *hclsyntax.Block) bool { return madeType(o) == name })
 	}
+	for _, b := range over.Blocks {
+		delete(under.Attributes, madeType(b))
+		under.Blocks = slices.DeleteFunc(under.Blocks, func(o *hclsyntax.Block) bool { return madeType(o) == madeType(b) })
+	}
+	maps.Copy(under.Attributes, over.Attributes)
 	under.Blocks = append(under.Blocks, over.Blocks...)
+}
+
+// madeType is the type of the blocks that a block is, or makes.
+func madeType(b *hclsyntax.Block) string {
+	if b.Type == "dynamic" && len(b.Labels) == 1 {
+		return b.Labels[0]
+	}
+	return b.Type
 }
 
 func (l *loader) declareVariable(m *module, b *block, override bool) {
