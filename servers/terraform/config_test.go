@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -349,6 +350,22 @@ func TestOverrideDynamic(t *testing.T) {
 		by, _ := evaluatedTexts(t, map[string]string{"main.tf": tc.under, tc.file: tc.over}, nil)
 		if all := by["x_y.z"].Blocks("c").All; len(all) != 1 || all[0].Attr("d").Show() != tc.d {
 			t.Errorf("%s: %d blocks", name, len(all))
+		}
+	}
+}
+
+// TestCalledRoots: who calls a folder that is deployed by itself does not keep it from being judged.
+func TestCalledRoots(t *testing.T) {
+	for name, more := range map[string]textFiles{
+		"a backend": {"prod/backend.tf": []byte("terraform {\n  backend \"s3\" {}\n}\n")},
+		"JSON":      {"prod/backend.tf.json": []byte(`{"terraform": {"backend": {"s3": {}}}}`)},
+		"values":    {"prod/prod.auto.tfvars": []byte("a = 1\n")},
+	} {
+		more["prod/main.tf"] = []byte("variable \"a\" {}\n")
+		more["decoy/main.tf"] = []byte("module \"p\" {\n  source = \"../prod\"\n  count  = 0\n}\n")
+		roots, err := newLoader(more).roots(".")
+		if err != nil || !slices.Equal(roots, []string{"decoy", "prod"}) {
+			t.Errorf("%s: %q, %v", name, roots, err)
 		}
 	}
 }
