@@ -10,6 +10,7 @@ import (
 	"iter"
 	"math/big"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -22,11 +23,12 @@ import (
 // plan is what is read of a plan in JSON, the output of `terraform show -json`. State, drift and planned values
 // are left out: the changes say all that is judged.
 type plan struct {
-	FormatVersion string                   `json:"format_version"`
-	Changes       []*tfjson.ResourceChange `json:"resource_changes"`
-	Config        *tfjson.Config           `json:"configuration"`
-	Deferred      []*deferredChange        `json:"deferred_changes"`
-	Values        json.RawMessage          `json:"values"` // only a state has them
+	FormatVersion string                          `json:"format_version"`
+	Variables     map[string]*tfjson.PlanVariable `json:"variables"`
+	Changes       []*tfjson.ResourceChange        `json:"resource_changes"`
+	Config        *tfjson.Config                  `json:"configuration"`
+	Deferred      []*deferredChange               `json:"deferred_changes"`
+	Values        json.RawMessage                 `json:"values"` // only a state has them
 }
 
 // deferredChange is a change that a later plan is to make.
@@ -184,7 +186,9 @@ func (p *plan) secrets() []string {
 		switch value := value.(type) {
 		case string:
 			if secret && len(value) >= minHidden {
-				seen[value] = true
+				for _, form := range shownForms(value) {
+					seen[form] = true
+				}
 			}
 		case json.Number:
 			if secret && len(value) >= minHidden {
@@ -207,10 +211,12 @@ func (p *plan) secrets() []string {
 		visit(c.Change.After, c.Change.AfterSensitive)
 		visit(c.Change.Before, c.Change.BeforeSensitive)
 	}
-	if p.Config != nil && p.Config.RootModule != nil {
-		for _, v := range p.Config.RootModule.Variables {
-			if v != nil && v.Sensitive {
-				visit(v.Default, true)
+	if p.Config != nil {
+		for name, v := range sensitiveVariables(p.Config.RootModule, 0) {
+			visit(v.Default, true)
+			// The given values are those of the root module. A module's variable of the same name hides one too many.
+			if given := p.Variables[name]; given != nil {
+				visit(given.Value, true)
 			}
 		}
 	}
@@ -218,6 +224,40 @@ func (p *plan) secrets() []string {
 	out := sortedKeys(seen)
 	slices.SortStableFunc(out, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
 	return out
+}
+
+// shownForms are the forms that a text takes in what is said: whole or clipped, plain or quoted.
+func shownForms(s string) []string {
+	forms := []string{s, strings.TrimSuffix(clip(s), "…")}
+	for _, form := range slices.Clone(forms) {
+		quoted := strconv.Quote(form)
+		forms = append(forms, quoted[1:len(quoted)-1])
+	}
+	return forms
+}
+
+// sensitiveVariables yields the variables that a module, or one that it calls, declares sensitive.
+func sensitiveVariables(m *tfjson.ConfigModule, depth int) iter.Seq2[string, *tfjson.ConfigVariable] {
+	return func(yield func(string, *tfjson.ConfigVariable) bool) {
+		if m == nil || depth > maxCallDepth {
+			return
+		}
+		for name, v := range m.Variables {
+			if v != nil && v.Sensitive && !yield(name, v) {
+				return
+			}
+		}
+		for _, call := range m.ModuleCalls {
+			if call == nil {
+				continue
+			}
+			for name, v := range sensitiveVariables(call.Module, depth+1) {
+				if !yield(name, v) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // below and at go down a tree of marks: true is for all that is below, and what is not there is false.

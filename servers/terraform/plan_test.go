@@ -125,6 +125,31 @@ func TestSensitiveValuesStay(t *testing.T) {
 	}
 }
 
+// TestCopiesOfSecrets: a sensitive value stays where it is copied to without a mark, quoted or cut, and wherever it was declared.
+func TestCopiesOfSecrets(t *testing.T) {
+	long := "hunter2-" + strings.Repeat("x", 2*maxShown)
+	for name, tc := range map[string]struct{ secret, change, rest string }{
+		"quoted":         {`hunter2 "quoted"`, `"after_sensitive": {"a": true}`, ""},
+		"cut":            {long, `"after_sensitive": {"a": true}`, ""},
+		"given":          {"hunter2-given", `"after_sensitive": {}`, `"variables": {"v": {"value": SECRET}}, "configuration": {"root_module": {"variables": {"v": {"sensitive": true}}}},`},
+		"of a submodule": {"hunter2-below", `"after_sensitive": {}`, `"configuration": {"root_module": {"module_calls": {"m": {"module": {"variables": {"v": {"sensitive": true, "default": SECRET}}}}}}},`},
+	} {
+		secret, err := json.Marshal(tc.secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := `{"format_version": "1.2",` + tc.rest + `"resource_changes": [{"address": "terraform_data.x", "mode": "managed", "type": "terraform_data", "name": "x",
+			"change": {"actions": ["create"], "after": {"a": SECRET, "input": SECRET},` + tc.change + `}}]}`
+		r := &report{}
+		if _, err := judgePlan(t.Context(), "", []byte(strings.ReplaceAll(text, "SECRET", string(secret))), plainBook(), r); err != nil {
+			t.Fatal(err)
+		}
+		if len(r.findings) != 1 || strings.Contains(said(r), "hunter2") {
+			t.Errorf("%s: %s", name, said(r))
+		}
+	}
+}
+
 func errText(err error) string {
 	if err == nil {
 		return ""
