@@ -346,6 +346,7 @@ func TestOverrideDynamic(t *testing.T) {
 		"plain, dynamic over it":       {plain, dynamic("c"), "override.tf", "2"},
 		"dynamic, plain over it":       {dynamic("c"), plain, "override.tf", "1"},
 		"plain, JSON over it":          {plain, `{"resource": {"x_y": {"z": {"c": {"d": 3}}}}}`, "override.tf.json", "3"},
+		"plain, none over it":          {plain, `{"resource": {"x_y": {"z": {"c": []}}}}`, "override.tf.json", "1"},
 	} {
 		by, _ := evaluatedTexts(t, map[string]string{"main.tf": tc.under, tc.file: tc.over}, nil)
 		if all := by["x_y.z"].Blocks("c").All; len(all) != 1 || all[0].Attr("d").Show() != tc.d {
