@@ -231,6 +231,21 @@ func TestExplainCheck(t *testing.T) {
 	}
 }
 
+// TestItemsOfAnyKind: kubectl sends the items of an object of any kind, so they are judged.
+func TestItemsOfAnyKind(t *testing.T) {
+	const text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c, namespace: shop}\nitems:\n" +
+		"- {apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: r, namespace: shop}, rules: [{apiGroups: [\"\"], resources: [x], verbs: [\"*\"]}]}\n" +
+		"- {apiVersion: v1, kind: Pod, metadata: {name: p, namespace: shop}, spec: {hostPID: true, containers: [{name: c, image: x}]}}\n"
+	linted, err := replied[lintManifestsOut](t, "lint_manifests", map[string]any{"text": text, "only": []string{"rbac/wildcard-verbs"}})
+	if err != nil || linted.Counts.Fail != 1 {
+		t.Errorf("%+v, %v", linted, err)
+	}
+	pods, err := replied[checkPodSecurityOut](t, "check_pod_security", map[string]any{"text": text})
+	if err != nil || pods.Verdict != finding.Fail {
+		t.Errorf("%+v, %v", pods, err)
+	}
+}
+
 func TestLintTool(t *testing.T) {
 	lint := func(args map[string]any) (lintManifestsOut, error) {
 		return replied[lintManifestsOut](t, "lint_manifests", args)

@@ -105,9 +105,13 @@ func (r *objectReader) read(doc *document, node *yaml.Node, raw json.RawMessage,
 		return
 	}
 	o.setName(fields["metadata"])
-	if items, ok := fields["items"]; ok && strings.HasSuffix(o.kind, "List") && bytes.HasPrefix(items, []byte("[")) {
+	// kubectl takes what has items for a list, whatever its kind is, and sends the items alone (decodeToList of
+	// apimachinery's unstructured scheme). What is no list by its kind may also be sent whole: both are judged.
+	if items, ok := fields["items"]; ok && bytes.HasPrefix(items, []byte("[")) {
 		r.list(o, items, lists)
-		return
+		if strings.HasSuffix(o.kind, "List") {
+			return
+		}
 	}
 	if r.left == 0 {
 		r.full = true

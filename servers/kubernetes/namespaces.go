@@ -65,7 +65,7 @@ func (r *run) policy(namespace string) (podPolicy, error) {
 }
 
 // readNamespaces looks for the Namespaces with labels that count, since they may stand behind the pods that they
-// decide about. Only documents that can have one are read; what is wrong with them the run tells.
+// decide about. Of two of one name the stricter counts, since pods may come between them. Only documents that can have one are read; what is wrong with them the run tells.
 func (c *checker) readNamespaces(inputs []finding.Input) map[string]api.Policy {
 	policies := map[string]api.Policy{}
 	yield := func(o object) {
@@ -74,7 +74,10 @@ func (c *checker) readNamespaces(inputs []finding.Input) map[string]api.Policy {
 			return
 		}
 		newest := api.LevelVersion{Level: api.LevelPrivileged, Version: api.LatestVersion()}
-		policies[ns.Name], _ = api.PolicyToEvaluate(ns.Labels, api.Policy{Enforce: newest, Audit: newest, Warn: newest})
+		policy, _ := api.PolicyToEvaluate(ns.Labels, api.Policy{Enforce: newest, Audit: newest, Warn: newest})
+		if before, twice := policies[ns.Name]; !twice || api.CompareLevels(before.Enforce.Level, policy.Enforce.Level) <= 0 {
+			policies[ns.Name] = policy
+		}
 	}
 	for _, in := range inputs {
 		var likely [][]byte

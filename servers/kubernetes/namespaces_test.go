@@ -20,3 +20,17 @@ func TestNamespaceInDisguise(t *testing.T) {
 		}
 	}
 }
+
+// TestNamespaceTwice: a second Namespace of the same name does not lower what the other enforces.
+func TestNamespaceTwice(t *testing.T) {
+	const pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: shop}\nspec: {hostPID: true, containers: [{name: c, image: x}]}\n"
+	at := func(level string) string {
+		return "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {pod-security.kubernetes.io/enforce: " + level + "}}\n---\n"
+	}
+	for _, text := range []string{at("baseline") + at("privileged") + pod, at("privileged") + at("baseline") + pod} {
+		out := judged(t, podChecker(evaluatorFor(t), "", ""), "f.yaml", []byte(text))
+		if out.subjects[2].verdict != finding.Fail {
+			t.Errorf("%s of\n%s", out.subjects[2].verdict, text)
+		}
+	}
+}

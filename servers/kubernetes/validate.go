@@ -123,10 +123,11 @@ func (v *manifestValidator) validate(o object, note func(finding.Finding)) {
 // shape returns what the object should be like, and tells what there is to say of its kind. It is nil where that is not known.
 func (v *manifestValidator) shape(o object, tell func(fault)) *shape {
 	k := gvk{o.apiVersion, o.kind}
-	if c, ok := v.custom[k]; ok {
+	s := v.schemas.kind(k, v.at)
+	// What Kubernetes serves itself, no CustomResourceDefinition changes.
+	if c, ok := v.custom[k]; ok && s == nil {
 		return v.customShape(k, c, tell)
 	}
-	s := v.schemas.kind(k, v.at)
 	switch {
 	case s != nil:
 		v.tellAge(k, tell)

@@ -62,3 +62,20 @@ func TestSchemaRules(t *testing.T) {
 		})
 	}
 }
+
+// TestShadowed: a CustomResourceDefinition does not stand for a kind that Kubernetes has itself.
+func TestShadowed(t *testing.T) {
+	structure := schemasFor(t)
+	at, err := structure.release("latest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := []byte("apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: deployments.apps}\nspec:\n  group: apps\n  scope: Namespaced\n" +
+		"  names: {kind: Deployment, plural: deployments}\n  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]\n" +
+		"---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec: {bogus: 1}\n")
+	v := newManifestValidator(structure, at, customKinds{})
+	readObjects("", text, maxCheckValues, v.custom.add, func(finding.Finding) {})
+	if !slices.ContainsFunc(findings(v, text), func(f finding.Finding) bool { return f.Rule == string(ruleUnknownField) }) {
+		t.Error("spec.bogus passes")
+	}
+}

@@ -16,8 +16,8 @@ import (
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
 )
 
-// roots finds the root modules in and below a folder: the folders with sources that no other one calls. The
-// folder itself is one if it has sources.
+// roots finds the root modules in and below a folder: the folders with sources that no other one calls, and those
+// that are deployed by themselves, too. The folder itself is one if it has sources.
 func (l *loader) roots(dir string) ([]string, error) {
 	names, err := l.files.below(dir)
 	if err != nil {
@@ -45,7 +45,7 @@ func (l *loader) roots(dir string) ([]string, error) {
 	}
 	var out []string
 	for _, folder := range sortedKeys(folders) {
-		if folder == path.Clean(dir) || !called[folder] {
+		if folder == path.Clean(dir) || !called[folder] || l.deployed(folder) {
 			out = append(out, folder)
 		}
 	}
@@ -53,6 +53,24 @@ func (l *loader) roots(dir string) ([]string, error) {
 		out = sortedKeys(folders)[:1] // modules that all call one another: the evaluation says so
 	}
 	return out, nil
+}
+
+// deployed says whether a folder is a root module whoever else calls it: Terraform reads where the state is, and the
+// values of variables, in root modules alone. Else a call with count = 0 would hide it.
+func (l *loader) deployed(dir string) bool {
+	for _, b := range l.modules[dir].settings {
+		if slices.ContainsFunc(b.body.Blocks, func(b *hclsyntax.Block) bool { return b.Type == "backend" || b.Type == "cloud" }) {
+			return true
+		}
+	}
+	names, _ := l.files.folder(dir)
+	return slices.ContainsFunc(names, isValues)
+}
+
+// isValues says whether Terraform reads values of variables from a file of this name unasked.
+func isValues(name string) bool {
+	name = strings.TrimSuffix(name, ".json")
+	return name == "terraform.tfvars" || strings.HasSuffix(name, ".auto.tfvars")
 }
 
 // checkRoot judges one root module into the report. arguments are values of variables in the language, by name.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -270,6 +271,12 @@ resource "x_y" "z" {
   name     = "${each.key}-${length(var.ports)}"
   nested {
     flag = true
+    dynamic "deep" {
+      for_each = var.ports
+      content {
+        number = deep.value
+      }
+    }
   }
   dynamic "port" {
     for_each = var.ports
@@ -286,7 +293,7 @@ resource "x_y" "z" {
   "resource": {"x_y": {"z": {
     "for_each": "${toset([\"a\"])}",
     "name": "${each.key}-${length(var.ports)}",
-    "nested": {"flag": true},
+    "nested": {"flag": true, "dynamic": {"deep": {"for_each": "${var.ports}", "content": {"number": "${deep.value}"}}}},
     "dynamic": {"port": {"for_each": "${var.ports}", "content": {"number": "${port.value}"}}}
   }}}
 }`}
@@ -297,7 +304,7 @@ resource "x_y" "z" {
 		}
 		r := by[`x_y.z["a"]`]
 		out := map[string]string{}
-		for _, path := range []string{"name", "nested.flag", "port.number"} {
+		for _, path := range []string{"name", "nested.flag", "nested.deep.number", "port.number"} {
 			out[path] = r.Attr(path).Show()
 		}
 		out["last"] = r.Blocks("port").All[1].Attr("number").Show()
@@ -323,6 +330,44 @@ func TestOverride(t *testing.T) {
 	r := by["x_y.z"]
 	if a, b, d := r.Attr("a").Show(), r.Attr("b").Show(), r.Attr("c.d").Show(); a != "2" || b != "3" || d != "2" || len(r.Blocks("c").All) != 1 {
 		t.Errorf("a %s, b %s, d %s", a, b, d)
+	}
+}
+
+// TestOverrideDynamic: blocks of a type take the place of those of that type alone, however either is written.
+func TestOverrideDynamic(t *testing.T) {
+	dynamic := func(name string) string {
+		return "resource \"x_y\" \"z\" {\n  dynamic \"" + name + "\" {\n    for_each = [1]\n    content {\n      d = 2\n    }\n  }\n}\n"
+	}
+	plain := "resource \"x_y\" \"z\" {\n  c {\n    d = 1\n  }\n}\n"
+	for name, tc := range map[string]struct {
+		under, over, file, d string
+	}{
+		"dynamic, another one over it": {dynamic("c"), dynamic("e"), "override.tf", "2"},
+		"plain, dynamic over it":       {plain, dynamic("c"), "override.tf", "2"},
+		"dynamic, plain over it":       {dynamic("c"), plain, "override.tf", "1"},
+		"plain, JSON over it":          {plain, `{"resource": {"x_y": {"z": {"c": {"d": 3}}}}}`, "override.tf.json", "3"},
+		"plain, none over it":          {plain, `{"resource": {"x_y": {"z": {"c": []}}}}`, "override.tf.json", "1"},
+	} {
+		by, _ := evaluatedTexts(t, map[string]string{"main.tf": tc.under, tc.file: tc.over}, nil)
+		if all := by["x_y.z"].Blocks("c").All; len(all) != 1 || all[0].Attr("d").Show() != tc.d {
+			t.Errorf("%s: %d blocks", name, len(all))
+		}
+	}
+}
+
+// TestCalledRoots: who calls a folder that is deployed by itself does not keep it from being judged.
+func TestCalledRoots(t *testing.T) {
+	for name, more := range map[string]textFiles{
+		"a backend": {"prod/backend.tf": []byte("terraform {\n  backend \"s3\" {}\n}\n")},
+		"JSON":      {"prod/backend.tf.json": []byte(`{"terraform": {"backend": {"s3": {}}}}`)},
+		"values":    {"prod/prod.auto.tfvars": []byte("a = 1\n")},
+	} {
+		more["prod/main.tf"] = []byte("variable \"a\" {}\n")
+		more["decoy/main.tf"] = []byte("module \"p\" {\n  source = \"../prod\"\n  count  = 0\n}\n")
+		roots, err := newLoader(more).roots(".")
+		if err != nil || !slices.Equal(roots, []string{"decoy", "prod"}) {
+			t.Errorf("%s: %q, %v", name, roots, err)
+		}
 	}
 }
 

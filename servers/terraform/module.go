@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -279,13 +278,37 @@ func nameAliases(settings *hclsyntax.Body) {
 	}
 }
 
-// lay lays an override file's body over another.
+// lay lays an override file's body over another. Blocks take the place of those that are named alike, be they dynamic,
+// or attributes as JSON has them.
 func lay(under, over *hclsyntax.Body) {
-	maps.Copy(under.Attributes, over.Attributes)
+	for name, attribute := range over.Attributes {
+		named := func(o *hclsyntax.Block) bool { return madeType(o) == name }
+		if slices.ContainsFunc(under.Blocks, named) && !writtenBlocks(attribute.Expr) {
+			continue // none take the place of none: Terraform keeps the blocks
+		}
+		under.Blocks = slices.DeleteFunc(under.Blocks, named)
+		under.Attributes[name] = attribute
+	}
 	for _, b := range over.Blocks {
-		under.Blocks = slices.DeleteFunc(under.Blocks, func(o *hclsyntax.Block) bool { return o.Type == b.Type })
+		delete(under.Attributes, madeType(b))
+		under.Blocks = slices.DeleteFunc(under.Blocks, func(o *hclsyntax.Block) bool { return madeType(o) == madeType(b) })
 	}
 	under.Blocks = append(under.Blocks, over.Blocks...)
+}
+
+// writtenBlocks says whether an attribute of JSON is one block or more.
+func writtenBlocks(e hclsyntax.Expression) bool {
+	list, ok := e.(*hclsyntax.TupleConsExpr)
+	_, object := e.(*hclsyntax.ObjectConsExpr)
+	return object || ok && len(list.Exprs) > 0
+}
+
+// madeType is the type of the blocks that a block is, or makes.
+func madeType(b *hclsyntax.Block) string {
+	if b.Type == "dynamic" && len(b.Labels) == 1 {
+		return b.Labels[0]
+	}
+	return b.Type
 }
 
 func (l *loader) declareVariable(m *module, b *block, override bool) {

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"math/big"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -21,9 +23,17 @@ import (
 // plan is what is read of a plan in JSON, the output of `terraform show -json`. State, drift and planned values
 // are left out: the changes say all that is judged.
 type plan struct {
-	FormatVersion string                   `json:"format_version"`
-	Changes       []*tfjson.ResourceChange `json:"resource_changes"`
-	Config        *tfjson.Config           `json:"configuration"`
+	FormatVersion string                          `json:"format_version"`
+	Variables     map[string]*tfjson.PlanVariable `json:"variables"`
+	Changes       []*tfjson.ResourceChange        `json:"resource_changes"`
+	Config        *tfjson.Config                  `json:"configuration"`
+	Deferred      []*deferredChange               `json:"deferred_changes"`
+	Values        json.RawMessage                 `json:"values"` // only a state has them
+}
+
+// deferredChange is a change that a later plan is to make.
+type deferredChange struct {
+	Change *tfjson.ResourceChange `json:"resource_change"`
 }
 
 // errPlan is what is wrong with a plan. It repeats nothing of it, since anything in it may be a secret.
@@ -54,18 +64,35 @@ func parsePlan(data []byte) (*plan, error) {
 		}
 		return nil, &errPlan{fmt.Sprintf("byte %d: not a whole plan in JSON", at)}
 	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, &errPlan{fmt.Sprintf("byte %d: something stands behind the plan: give one plan at a time", decoder.InputOffset())}
+	}
+	if p.Values != nil {
+		return nil, &errPlan{"a state, and no plan: name the plan file, `terraform show -json PLANFILE`"}
+	}
 	if err := (&tfjson.Plan{FormatVersion: p.FormatVersion}).Validate(); err != nil {
 		return nil, &errPlan{"no plan in JSON of a format that is known (format_version 0.1 to 1.x): use `terraform show -json PLANFILE`"}
 	}
-	if len(p.Changes) > maxInstances {
+	if len(p.Changes)+len(p.Deferred) > maxInstances {
 		return nil, &errPlan{fmt.Sprintf("too large: more than %d changes", maxInstances)}
 	}
-	for _, c := range p.Changes {
+	for _, c := range p.judged() {
 		if c != nil && max(len(c.Address), len(c.ModuleAddress), len(c.Type), len(c.Name)) > maxPathLength {
 			return nil, &errPlan{fmt.Sprintf("too large: an address of more than %d bytes", maxPathLength)}
 		}
 	}
 	return &p, nil
+}
+
+// judged are the changes that are judged: those that the plan makes, and those that it leaves to a later one.
+func (p *plan) judged() []*tfjson.ResourceChange {
+	all := slices.Clone(p.Changes)
+	for _, d := range p.Deferred {
+		if d != nil {
+			all = append(all, d.Change)
+		}
+	}
+	return all
 }
 
 // delta is what a plan would do, by how much it takes away.
@@ -159,7 +186,9 @@ func (p *plan) secrets() []string {
 		switch value := value.(type) {
 		case string:
 			if secret && len(value) >= minHidden {
-				seen[value] = true
+				for _, form := range shownForms(value) {
+					seen[form] = true
+				}
 			}
 		case json.Number:
 			if secret && len(value) >= minHidden {
@@ -175,17 +204,19 @@ func (p *plan) secrets() []string {
 			}
 		}
 	}
-	for _, c := range p.Changes {
+	for _, c := range p.judged() {
 		if c == nil || c.Change == nil {
 			continue
 		}
 		visit(c.Change.After, c.Change.AfterSensitive)
 		visit(c.Change.Before, c.Change.BeforeSensitive)
 	}
-	if p.Config != nil && p.Config.RootModule != nil {
-		for _, v := range p.Config.RootModule.Variables {
-			if v != nil && v.Sensitive {
-				visit(v.Default, true)
+	if p.Config != nil {
+		for name, v := range sensitiveVariables(p.Config.RootModule, 0) {
+			visit(v.Default, true)
+			// The given values are those of the root module. A module's variable of the same name hides one too many.
+			if given := p.Variables[name]; given != nil {
+				visit(given.Value, true)
 			}
 		}
 	}
@@ -193,6 +224,40 @@ func (p *plan) secrets() []string {
 	out := sortedKeys(seen)
 	slices.SortStableFunc(out, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
 	return out
+}
+
+// shownForms are the forms that a text takes in what is said: whole or clipped, plain or quoted.
+func shownForms(s string) []string {
+	forms := []string{s, strings.TrimSuffix(clip(s), "…")}
+	for _, form := range slices.Clone(forms) {
+		quoted := strconv.Quote(form)
+		forms = append(forms, quoted[1:len(quoted)-1])
+	}
+	return forms
+}
+
+// sensitiveVariables yields the variables that a module, or one that it calls, declares sensitive.
+func sensitiveVariables(m *tfjson.ConfigModule, depth int) iter.Seq2[string, *tfjson.ConfigVariable] {
+	return func(yield func(string, *tfjson.ConfigVariable) bool) {
+		if m == nil || depth > maxCallDepth {
+			return
+		}
+		for name, v := range m.Variables {
+			if v != nil && v.Sensitive && !yield(name, v) {
+				return
+			}
+		}
+		for _, call := range m.ModuleCalls {
+			if call == nil {
+				continue
+			}
+			for name, v := range sensitiveVariables(call.Module, depth+1) {
+				if !yield(name, v) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // below and at go down a tree of marks: true is for all that is below, and what is not there is false.
@@ -266,7 +331,7 @@ func (p *plan) resources(file string) []*Resource {
 			}
 		}
 	}
-	for _, c := range p.Changes {
+	for _, c := range p.judged() {
 		if c == nil || c.Change == nil || c.Change.Actions.Delete() || c.DeposedKey != "" {
 			continue
 		}

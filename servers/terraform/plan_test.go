@@ -125,6 +125,31 @@ func TestSensitiveValuesStay(t *testing.T) {
 	}
 }
 
+// TestCopiesOfSecrets: a sensitive value stays where it is copied to without a mark, quoted or cut, and wherever it was declared.
+func TestCopiesOfSecrets(t *testing.T) {
+	long := "hunter2-" + strings.Repeat("x", 2*maxShown)
+	for name, tc := range map[string]struct{ secret, change, rest string }{
+		"quoted":         {`hunter2 "quoted"`, `"after_sensitive": {"a": true}`, ""},
+		"cut":            {long, `"after_sensitive": {"a": true}`, ""},
+		"given":          {"hunter2-given", `"after_sensitive": {}`, `"variables": {"v": {"value": SECRET}}, "configuration": {"root_module": {"variables": {"v": {"sensitive": true}}}},`},
+		"of a submodule": {"hunter2-below", `"after_sensitive": {}`, `"configuration": {"root_module": {"module_calls": {"m": {"module": {"variables": {"v": {"sensitive": true, "default": SECRET}}}}}}},`},
+	} {
+		secret, err := json.Marshal(tc.secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := `{"format_version": "1.2",` + tc.rest + `"resource_changes": [{"address": "terraform_data.x", "mode": "managed", "type": "terraform_data", "name": "x",
+			"change": {"actions": ["create"], "after": {"a": SECRET, "input": SECRET},` + tc.change + `}}]}`
+		r := &report{}
+		if _, err := judgePlan(t.Context(), "", []byte(strings.ReplaceAll(text, "SECRET", string(secret))), plainBook(), r); err != nil {
+			t.Fatal(err)
+		}
+		if len(r.findings) != 1 || strings.Contains(said(r), "hunter2") {
+			t.Errorf("%s: %s", name, said(r))
+		}
+	}
+}
+
 func errText(err error) string {
 	if err == nil {
 		return ""
@@ -140,6 +165,8 @@ func TestBadPlans(t *testing.T) {
 		"another thing":   {`{"version": 4, "serial": 1}`, "no plan in JSON of a format that is known"},
 		"another version": {`{"format_version": "2.0"}`, "no plan in JSON of a format that is known"},
 		"wrong type":      {`{"format_version": "1.2", "resource_changes": "hunter2"}`, "a value of the wrong type"},
+		"a state":         {`{"format_version": "1.0", "values": {"root_module": {}}}`, "a state, and no plan"},
+		"two plans":       {`{"format_version": "1.2"} {"format_version": "1.2"}`, "one plan at a time"},
 		"cut":             {`{"format_version": "1.2", "resource_changes": [`, "not a whole plan"},
 		"deep":            {`{"format_version": "1.2", "configuration": ` + strings.Repeat("[", 100_000), "too large: more than 100 lists"},
 		"long address":    {`{"format_version": "1.2", "resource_changes": [{"address": "` + strings.Repeat("module.", 10_000) + `"}]}`, "too large: an address"},
@@ -156,6 +183,19 @@ func TestBadPlans(t *testing.T) {
 	r := &report{}
 	if _, err := judgePlan(context.Background(), "", []byte(odd), plainBook(), r); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestDeferred judges what a plan leaves to a later one, and keeps its secrets; the plan itself does not make it.
+func TestDeferred(t *testing.T) {
+	r := &report{}
+	d, err := judgePlan(t.Context(), "", []byte(`{"format_version": "1.2", "deferred_changes": [null, {}, {"reason": "provider_config_unknown", "resource_change":
+		{"address": "terraform_data.x", "mode": "managed", "type": "terraform_data", "name": "x", "change": {"actions": ["create"], "after": {"input": "hunter2hunter2", "output": "hunter2hunter2"}, "after_sensitive": {"output": true}}}}]}`), plainBook(), r)
+	if err != nil || r.verdict() != finding.Fail || d.Create != 0 {
+		t.Errorf("%v, %s, %d created", err, r.verdict(), d.Create)
+	}
+	if strings.Contains(said(r), "hunter2") {
+		t.Error(said(r))
 	}
 }
 

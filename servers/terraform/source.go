@@ -243,7 +243,9 @@ func (c *jsonConverter) body(body hcl.Body, blockType string, at hcl.Range) *hcl
 		switch {
 		case name == "//": // a comment, by custom
 		case name == "dynamic" && (blockType == "resource" || blockType == "data"), name == "backend" && blockType == "terraform":
-			out.Blocks = append(out.Blocks, c.labelled(name, attribute)...)
+			out.Blocks = append(out.Blocks, c.labelled(name, attribute.Expr, attribute.NameRange)...)
+		case (blockType == "resource" || blockType == "data") && holdsDynamic(attribute.Expr):
+			out.Blocks = append(out.Blocks, c.nested(name, attribute.Expr, attribute.NameRange)...)
 		default:
 			out.Attributes[name] = &hclsyntax.Attribute{
 				Name: name, Expr: c.expression(attribute.Expr, blockType+"."+name), SrcRange: attribute.Range, NameRange: attribute.NameRange,
@@ -255,33 +257,75 @@ func (c *jsonConverter) body(body hcl.Body, blockType string, at hcl.Range) *hcl
 }
 
 // labelled makes blocks of an object whose keys are their labels.
-func (c *jsonConverter) labelled(blockType string, attribute *hcl.Attribute) []*hclsyntax.Block {
+func (c *jsonConverter) labelled(blockType string, value hcl.Expression, at hcl.Range) []*hclsyntax.Block {
 	var out []*hclsyntax.Block
-	objects := []hcl.Expression{attribute.Expr}
-	if list, diags := hcl.ExprList(attribute.Expr); !diags.HasErrors() {
-		objects = list
-	}
-	for _, object := range objects {
+	for _, object := range jsonElements(value) {
 		pairs, _ := hcl.ExprMap(object)
 		for _, pair := range pairs {
 			label, ok := literalText(pair.Key)
 			if !ok {
 				continue
 			}
-			bodies := []hcl.Expression{pair.Value}
-			if list, diags := hcl.ExprList(pair.Value); !diags.HasErrors() {
-				bodies = list
-			}
-			for _, body := range bodies {
+			for _, body := range jsonElements(pair.Value) {
 				out = append(out, &hclsyntax.Block{
 					Type: blockType, Labels: []string{label}, LabelRanges: []hcl.Range{pair.Key.Range()},
-					TypeRange: attribute.NameRange, OpenBraceRange: body.Range(), CloseBraceRange: body.Range(),
+					TypeRange: at, OpenBraceRange: body.Range(), CloseBraceRange: body.Range(),
 					Body: c.object(body, blockType),
 				})
 			}
 		}
 	}
 	return out
+}
+
+// nested makes blocks of an object, or of each in a list.
+func (c *jsonConverter) nested(blockType string, value hcl.Expression, at hcl.Range) []*hclsyntax.Block {
+	var out []*hclsyntax.Block
+	for _, body := range jsonElements(value) {
+		out = append(out, &hclsyntax.Block{
+			Type: blockType, TypeRange: at, OpenBraceRange: body.Range(), CloseBraceRange: body.Range(), Body: c.object(body, ""),
+		})
+	}
+	return out
+}
+
+// jsonElements are those of a list; what is no list is its only element.
+func jsonElements(e hcl.Expression) []hcl.Expression {
+	if list, diags := hcl.ExprList(e); !diags.HasErrors() {
+		return list
+	}
+	return []hcl.Expression{e}
+}
+
+// holdsDynamic says whether there is a dynamic block in an object, or in one of a list, however deep.
+func holdsDynamic(e hcl.Expression) bool {
+	for _, object := range jsonElements(e) {
+		pairs, _ := hcl.ExprMap(object)
+		for _, pair := range pairs {
+			if name, _ := literalText(pair.Key); name == "dynamic" && isDynamic(pair.Value) || holdsDynamic(pair.Value) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// isDynamic says whether what is called dynamic has dynamic blocks by their labels, and is no attribute of that name.
+func isDynamic(e hcl.Expression) bool {
+	for _, object := range jsonElements(e) {
+		labels, _ := hcl.ExprMap(object)
+		for _, label := range labels {
+			for _, body := range jsonElements(label.Value) {
+				arguments, _ := hcl.ExprMap(body)
+				for _, a := range arguments {
+					if name, _ := literalText(a.Key); name == "for_each" {
+						return true
+					}
+				}
+			}
+		}
+	}
+	return false
 }
 
 // object makes a native body of an object; the content of a dynamic block is a block of its own.
@@ -292,6 +336,10 @@ func (c *jsonConverter) object(object hcl.Expression, blockType string) *hclsynt
 		name, ok := literalText(pair.Key)
 		switch {
 		case !ok:
+		case name == "dynamic" && isDynamic(pair.Value):
+			out.Blocks = append(out.Blocks, c.labelled(name, pair.Value, pair.Key.Range())...)
+		case blockType == "" && holdsDynamic(pair.Value):
+			out.Blocks = append(out.Blocks, c.nested(name, pair.Value, pair.Key.Range())...)
 		case name == "content" && blockType == "dynamic":
 			out.Blocks = append(out.Blocks, &hclsyntax.Block{
 				Type: name, TypeRange: pair.Key.Range(), OpenBraceRange: pair.Value.Range(), CloseBraceRange: pair.Value.Range(),

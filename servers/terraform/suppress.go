@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"strings"
+	"unicode"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -37,6 +38,9 @@ func findIgnores(name string, data []byte) []ignore {
 		}
 		after, _, _ = strings.Cut(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(after), "*/")), "\n")
 		rule, reason, _ := strings.Cut(strings.TrimSpace(after), " ")
+		if !strings.ContainsFunc(reason, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }) {
+			reason = "" // nothing that can be read
+		}
 		out = append(out, ignore{
 			rule: rule, reason: clip(strings.TrimSpace(reason)), file: name, line: codeLine(tokens, i), place: place(token.Range),
 		})
