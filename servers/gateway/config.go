@@ -115,7 +115,7 @@ func configCommand(_ context.Context, args []string, stdout, stderr io.Writer) e
 		_, err = fmt.Fprintf(stderr, "For %s. The client takes the token from %s: %s\n", form.file, form.reads, e.tokenFile)
 	}
 	if _, missing := os.Stat(e.tokenFile); errors.Is(missing, fs.ErrNotExist) {
-		_, err = fmt.Fprintln(stderr, "There is no such file yet: make secrets makes it, and so does make up.")
+		_, err = fmt.Fprintln(stderr, "There is no such file yet: make secrets makes it, and so does make up; --token-file names another.")
 	}
 	return err
 }
