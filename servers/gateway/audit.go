@@ -8,6 +8,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -62,6 +64,9 @@ func auditCommand(ctx context.Context, args []string, stdout, stderr io.Writer) 
 	go func() { done <- verb.run(set.Args(), stdout) }()
 	select {
 	case err := <-done:
+		if _, missing := os.Stat(auditFolder); args[0] != "keygen" && errors.Is(missing, fs.ErrNotExist) && errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w; the bundle's log is in its gateway: docker compose exec gateway /ko-app/gateway audit %s", err, args[0])
+		}
 		return err
 	case <-ctx.Done():
 		return ctx.Err()

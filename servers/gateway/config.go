@@ -9,7 +9,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -50,7 +52,7 @@ func clientForms() []clientForm {
 		{"docker-agent", "an agent file", renderDockerAgent, ""},
 		{"claude-code", ".mcp.json", renderClaudeCode, ""},
 		{"claude-desktop", "claude_desktop_config.json", renderClaudeDesktop, "the file, whenever it starts the server"},
-		{"vscode", ".vscode/mcp.json", renderVSCode, "you: it asks once, and keeps it"},
+		{"vscode", ".vscode/mcp.json", renderVSCode, "you: it asks once, and keeps it. It stands in the file"},
 		{"cursor", ".cursor/mcp.json", renderCursor, ""},
 		{"inspector", "a shell", renderInspector, "the file, whenever you run it"},
 	}
@@ -111,6 +113,9 @@ func configCommand(_ context.Context, args []string, stdout, stderr io.Writer) e
 			form.file, dockeragent.TokenVariable, shellQuote(e.tokenFile))
 	default:
 		_, err = fmt.Fprintf(stderr, "For %s. The client takes the token from %s: %s\n", form.file, form.reads, e.tokenFile)
+	}
+	if _, missing := os.Stat(e.tokenFile); errors.Is(missing, fs.ErrNotExist) {
+		_, err = fmt.Fprintln(stderr, "There is no such file yet: make secrets makes it, and so does make up; --token-file names another.")
 	}
 	return err
 }

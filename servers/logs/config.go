@@ -123,7 +123,7 @@ func (s *sourceConfig) check(seen map[string]bool) (errs []error) {
 	}
 	var err error
 	if s.zone, err = time.LoadLocation(s.Timezone); err != nil {
-		fail("timezone %q: %w", s.Timezone, err)
+		fail("timezone %q: %w; write a name of the IANA time zone database, such as Europe/Berlin", s.Timezone, err)
 	}
 	if s.Pods != nil {
 		if len(s.Files) > 0 || s.Format != "" || s.Timezone != "" {

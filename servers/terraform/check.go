@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -34,6 +35,9 @@ func newChecker(policies *rego.Options) finding.Checker {
 		Flagged: c.judgePlans,
 		Flags: func(fs *flag.FlagSet) {
 			fs.Func("plan", "check a plan, too: a `FILE` with the output of terraform show -json (repeatable)", func(s string) error {
+				if s == "-" {
+					return errors.New("want a file: write the output of terraform show -json to one")
+				}
 				c.plans = append(c.plans, s)
 				return nil
 			})
@@ -103,6 +107,10 @@ func (c *checker) judge(ctx context.Context, name string) ([]finding.Finding, er
 
 // text checks a configuration of one file, from standard input.
 func (c *checker) text(ctx context.Context, in finding.Input) ([]finding.Finding, error) {
+	if bytes.HasPrefix(bytes.TrimSpace(in.Data), []byte("{")) {
+		return nil, errors.New("standard input: JSON, where a configuration in HCL is wanted; write it to a file, whose name ends in .tf.json, " +
+			"or which --plan names if it is a plan")
+	}
 	files := textFiles{}
 	if err := files.add("stdin.tf", string(in.Data)); err != nil {
 		return nil, err

@@ -58,7 +58,7 @@ func parsePlan(data []byte) (*plan, error) {
 		var wrong *json.UnmarshalTypeError
 		switch {
 		case errors.As(err, &syntax):
-			return nil, &errPlan{fmt.Sprintf("byte %d: not JSON", syntax.Offset)}
+			return nil, &errPlan{fmt.Sprintf("byte %d: not JSON: a plan in JSON is the output of `terraform show -json PLANFILE`", syntax.Offset)}
 		case errors.As(err, &wrong):
 			return nil, &errPlan{fmt.Sprintf("byte %d: no plan in JSON: a value of the wrong type in %s", at, clip(wrong.Struct))}
 		}

@@ -112,7 +112,7 @@ var inProse = []rule{
 	{`^docker run --rm -p 4000:4000 IMAGE$`, runBy("servers/e2e/calls_test.go", "docker run --rm -p 4000:4000 IMAGE")},
 	{`^docker run$|^docker login$|^go test \./servers/e2e/[a-z]+$`, nothing},
 	{`^docker compose (?:--profile|logs|up|down) .*$`, composeFlags},
-	{`^go build -o kubernetes-check (\./servers/kubernetes)$`, builds},
+	{`^go build -o (?:kubernetes-check|verdict) (\./servers/kubernetes|\./scripts/verdict)$`, builds},
 	{`^\./kubernetes-check check --fail-on medium manifests/$|^kubernetes check$`, runBy("servers/kubernetes/testdata/script/kinds.txtar", "exec kubernetes check")},
 	{`^gateway audit verify$`, runBy("servers/e2e/audit_test.go", `"verify"`)},
 	{`^gateway config( docker-agent --agent NAME)?$`, runBy("servers/gateway/config_test.go", "TestConfigForms")},

@@ -171,7 +171,8 @@ func (c Checker) parse(args []string, stderr io.Writer) (options, error) {
 	opts := options{format: "text", failOn: Low}
 	fs := flag.NewFlagSet(c.Tool+" check", flag.ContinueOnError)
 	fs.SetOutput(stderr)
-	fs.Usage = func() {
+	fs.Usage = func() {} // for wrong usage a page of options would hide what is wrong
+	help := func() {
 		_, _ = fmt.Fprintf(stderr, "usage: %s check [options] PATH...|-\n\n"+
 			"Checks files, every matching file below folders, or standard input (-). Options stand before\n"+
 			"the paths. Exit code: 0 clean, 1 violations, 2 an input could not be read or wrong usage.\n\n", c.Tool)
@@ -192,13 +193,19 @@ func (c Checker) parse(args []string, stderr io.Writer) (options, error) {
 	if c.Flags != nil {
 		c.Flags(fs)
 	}
+	hint := func() { _, _ = fmt.Fprintf(stderr, "%s check -h lists the options\n", c.Tool) }
 	if err := fs.Parse(args); err != nil {
-		return options{}, err // the flag set has said what is wrong
+		if errors.Is(err, flag.ErrHelp) {
+			help()
+		} else {
+			hint() // the flag set has said what is wrong
+		}
+		return options{}, err
 	}
 	opts.paths = fs.Args()
 	if err := checkPaths(opts.paths, args, c.Flagged != nil); err != nil {
 		_, _ = fmt.Fprintf(stderr, "%s check: %v\n", c.Tool, err)
-		fs.Usage()
+		hint()
 		return options{}, err
 	}
 	return opts, nil

@@ -65,6 +65,9 @@ func text(r report) []byte {
 		fmt.Fprintf(&b, "; objects: %d failed, %d unknown, %d passed", o.Fail, o.Unknown, o.Pass)
 	} else {
 		fmt.Fprintf(&b, "%d failed, %d unknown, %d passed", n.Fail, n.Unknown, n.Pass)
+		if suppressed > 0 {
+			fmt.Fprintf(&b, " (%d of them suppressed)", suppressed)
+		}
 	}
 	if len(r.errs) > 0 {
 		fmt.Fprintf(&b, ", %d could not be read", len(r.errs))

@@ -115,7 +115,7 @@ func (p Program) callTool(ctx context.Context, args []string, stdin io.Reader, s
 		}
 	}
 	if !json.Valid(arguments) {
-		return fmt.Errorf("the arguments are not JSON: %s", echo(string(arguments)))
+		return fmt.Errorf("the arguments are not a JSON object, such as '{\"id\": \"x\"}': %s", echo(string(arguments)))
 	}
 	body, err := json.Marshal(map[string]any{
 		"jsonrpc": "2.0", "id": 1, "method": "tools/call",

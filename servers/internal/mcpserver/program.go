@@ -95,6 +95,9 @@ func (p Program) Run(ctx context.Context, args []string, stdin *os.File, stdout,
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		command, args = args[0], args[1:]
 	}
+	if command == "serve" && len(args) == 1 && slices.Contains([]string{"-h", "-help", "--help"}, args[0]) {
+		_, _ = fmt.Fprintf(stderr, "%s\n\n", p.usage())
+	}
 	var err error
 	switch own := p.Commands[command]; {
 	case own != nil:

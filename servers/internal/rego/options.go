@@ -18,6 +18,7 @@ const mainNamespace = "main"
 type Options struct {
 	dir        string
 	policies   *Policies // of check, once they are loaded
+	broken     bool      // they could not be loaded, which was said once
 	namespaces []string  // of check; empty is mainNamespace
 }
 
@@ -58,9 +59,13 @@ func (o *Options) Findings(ctx context.Context, inputs []finding.Input, judge fu
 		}
 		return nil, nil
 	}
+	if o.broken {
+		return nil, nil
+	}
 	if o.policies == nil {
 		var err error
 		if o.policies, err = o.Load(); err != nil {
+			o.broken = true
 			return nil, err
 		}
 	}

@@ -55,7 +55,7 @@ type File struct {
 func Open(dir string) (*Root, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return nil, fmt.Errorf("workspace: %w", err)
+		return nil, err
 	}
 	return &Root{name: dir, dir: root}, nil
 }
