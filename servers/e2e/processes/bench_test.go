@@ -124,7 +124,7 @@ func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 // prepare builds the binaries as the images have them, and the files that they need.
 func prepare(b *testing.B) string {
 	b.Helper()
-	dir := folder(b, "c/dockerhub", "c/registry", "workspace", "tokens", "audit", "keys", "bin")
+	dir := folder(b, "c/dockerhub", "c/registry", "c/agent", "workspace", "tokens", "audit", "keys", "bin")
 	must(b, audit.GenerateKey(filepath.Join(dir, "keys"), "example.com/bench"))
 	hash := sha256.Sum256([]byte(token))
 	files := map[string][]byte{"policy.yaml": []byte(policy), "tokens/bench.sha256": []byte(hex.EncodeToString(hash[:]) + "\n")}
