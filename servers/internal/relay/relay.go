@@ -22,7 +22,7 @@ const (
 	linger     = 5 * time.Second // near may go on once far has ended
 	quiet      = 4 << 10         // bytes that are moved without the kernel's help; each direction of a connection keeps a buffer of that size
 	burst      = time.Second     // the kernel moves bytes so long before it is asked again
-	unixBuffer = 1 << 20         // bytes that may be on their way in a Unix socket; they take memory only while they are
+	unixBuffer = 1536 << 10      // bytes that may be on their way in a Unix socket; they take memory only while they are
 	chunk      = 96 << 10        // bytes that come out of a Unix socket at once while there are many: two of the kernel's buffers (unix_stream_sendmsg)
 )
 
