@@ -53,7 +53,7 @@ func checkPods(ctx context.Context, client *mcpclient.Client) (mcpclient.CallRes
 // kept outside before still holds.
 func TestGatewayKilled(t *testing.T) {
 	b := theBundle
-	client := b.as(t, "policy-gate")
+	client := b.as(t, "incessant")
 	if _, err := checkPods(t.Context(), client); err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func TestAuditVolumeFull(t *testing.T) {
 	t.Cleanup(func() {
 		_ = exec.CommandContext(context.WithoutCancel(t.Context()), "docker", "rm", "--force", id).Run()
 	})
-	client := *b.as(t, "policy-gate")
+	client := *b.as(t, "incessant")
 	client.URL = "http://127.0.0.1:" + port + "/mcp"
 	healthy := func() bool {
 		return exec.CommandContext(t.Context(), "docker", "exec", id, gatewayBinary, "health").Run() == nil
@@ -263,7 +263,7 @@ func TestSyncedBeforeAnswered(t *testing.T) {
 		_ = watch.Wait()
 	})
 	defer stop()
-	client := b.as(t, "policy-gate")
+	client := b.as(t, "incessant")
 	var calls []string
 	eventually(t, "strace sees a call", func() bool {
 		result, err := checkPods(t.Context(), client)

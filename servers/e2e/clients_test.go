@@ -99,8 +99,10 @@ func TestClients(t *testing.T) {
 	npx := `#!/bin/sh
 set -eu
 [ "$1" = --yes ]
-package=$2
-shift 2
+shift
+case $1 in --logs-dir=*) shift ;; esac
+package=$1
+shift
 name=${package%@*}
 version=$("$PACKAGES/.bin/node" -p 'require(process.argv[1]).version' "$PACKAGES/$name/package.json")
 [ "$package" = "$name@$version" ] || { echo "pinned is $name@$version, and wanted $package" >&2; exit 1; }

@@ -41,6 +41,9 @@ const gatewayAgents = `
   canary:
     identity: {token: canary}
     allow: [{tool: "dockerhub_*"}, {tool: "kubernetes_*"}, {tool: "logs_*"}, {tool: "registry_*"}, {tool: "terraform_*"}]
+  incessant:
+    identity: {token: incessant}
+    allow: [{tool: kubernetes_check_pod_security}]
   ungranted:
     identity: {token: ungranted}
 `

@@ -181,13 +181,14 @@ func renderCursor(e endpoint) ([]byte, error) {
 	return printJSON(mcpServers[httpServer]{e.over("", "${env:"+dockeragent.TokenVariable+"}")})
 }
 
-// renderInspector writes the command line that lists the tools: the Inspector's files know no variables.
+// renderInspector writes the command line that lists the tools: the Inspector's files know no variables. npm would keep
+// that line, with the token, in its log of debugging; there is no folder for it below /dev/null.
 func renderInspector(e endpoint) ([]byte, error) {
 	authorization := shellQuote(e.authorization(""))
 	if e.token == "" {
 		authorization = `"Bearer $(cat ` + shellQuote(e.tokenFile) + `)"`
 	}
-	return fmt.Appendf(nil, "npx --yes %s --cli %s --transport http --header Authorization:\\ %s --method tools/list\n", inspector, shellQuote(e.url), authorization), nil
+	return fmt.Appendf(nil, "npx --yes --logs-dir=/dev/null %s --cli %s --transport http --header Authorization:\\ %s --method tools/list\n", inspector, shellQuote(e.url), authorization), nil
 }
 
 // shellQuote makes one word of text, whatever is in it.

@@ -139,7 +139,7 @@ func TestConfigForms(t *testing.T) {
 			}
 		},
 		"inspector": func(t *testing.T, text, _ string) {
-			want := "--yes\n" + inspector + "\n--cli\n" + configURL + "\n--transport\nhttp\n--header\nAuthorization: Bearer " + configToken + "\n--method\ntools/list\n[]\n"
+			want := "--yes\n--logs-dir=/dev/null\n" + inspector + "\n--cli\n" + configURL + "\n--transport\nhttp\n--header\nAuthorization: Bearer " + configToken + "\n--method\ntools/list\n[]\n"
 			if got := asShell(t, "sh", "-c", text); got != want {
 				t.Errorf("it runs\n%s, not\n%s", got, want)
 			}
