@@ -28,8 +28,9 @@ const (
 	// What a batch of maxBatchBytes may come to: each line gets a number, and its first entry may be large.
 	maxBatchText   = maxBatchBytes + maxBatch*64 + MaxLine
 	maxBatchStored = maxBatchBytes + maxBatch*maxEntry
-	// fillAhead is how many zeros stand behind the lines and the results of the segment that is written, at most. Where a
-	// file need not grow, a sync has no more to do than the bytes: it writes no inode and waits for no journal.
+	// fillAhead is how many zeros stand behind the content of each file of the segment that is written, at most. Where no
+	// file need grow, a sync has no more to do than the bytes: it writes no inode, of this file or of one beside it, and
+	// waits for no journal.
 	fillAhead = 256 << 10
 	// What the files of a segment may come to.
 	maxLines   = maxSegment + maxBatchText + fillAhead
@@ -40,7 +41,7 @@ const (
 	minStoredLine     = 150
 	maxSegmentRecords = (maxSegment + maxBatchText) / minLine
 	maxStoredResults  = (maxSegment + maxBatchText) / minStoredLine
-	maxHashes         = maxSegmentRecords * tlog.HashSize
+	maxHashes         = maxSegmentRecords*tlog.HashSize + fillAhead
 	// A checkpoint is due after so many records, and after so long if there are any.
 	checkpointRecords  = 1000
 	checkpointInterval = 10 * time.Second
@@ -109,10 +110,9 @@ type Log struct {
 
 // segment is where records go at present.
 type segment struct {
-	first          uint64
-	lines, results filling
-	hashes         file
-	stored         map[digest]struct{} // what results holds; guarded by Log.mu too where it changes
+	first                  uint64
+	lines, results, hashes filling
+	stored                 map[digest]struct{} // what results holds; guarded by Log.mu too where it changes
 }
 
 // filling is a file with zeros ahead of its end.
@@ -354,7 +354,7 @@ func (l *Log) write(entries []*entry) error {
 		err = s.results.append(results)
 	}
 	if err == nil {
-		err = writeAt(s.hashes, leaves, s.hashesEnd(l.tree.size))
+		err = s.hashes.append(leaves)
 	}
 	if err == nil {
 		err = s.lines.append(text)
@@ -371,6 +371,7 @@ func (l *Log) write(entries []*entry) error {
 	defer l.mu.Unlock()
 	s.lines.end += int64(len(text))
 	s.results.end += int64(len(results))
+	s.hashes.end += int64(len(leaves))
 	for sum := range fresh {
 		s.stored[sum] = struct{}{}
 	}
@@ -398,11 +399,6 @@ func writeAt(f file, data []byte, offset int64) error {
 		return fmt.Errorf("writing the audit log: %w", err)
 	}
 	return nil
-}
-
-// hashesEnd is the length of the segment's hashes while the tree has size records.
-func (s *segment) hashesEnd(size uint64) int64 {
-	return int64(size+1-s.first) * tlog.HashSize //nolint:gosec // at most a segment's records
 }
 
 // sync makes the records durable, and at the same time their results if there are new ones.
@@ -436,14 +432,15 @@ func (l *Log) rewind() error {
 	if !l.dirty {
 		return nil
 	}
-	s := &l.segment
-	err := errors.Join(s.lines.trim(), s.results.trim(), s.hashes.truncate(s.hashesEnd(l.tree.size)))
-	if err != nil {
+	if err := l.segment.trim(); err != nil {
 		return fmt.Errorf("cutting off what a failed write left: %w", err)
 	}
 	l.dirty = false
 	return nil
 }
+
+// trim cuts off everything behind the ends of the segment's files.
+func (s *segment) trim() error { return errors.Join(s.lines.trim(), s.results.trim(), s.hashes.trim()) }
 
 // roll begins a new segment if the present one is full. The old one ends with a checkpoint, so that the tree
 // which the new one begins with is a signed one.
@@ -472,7 +469,7 @@ func (l *Log) roll() error {
 
 // seal ends the segment: its files hold their content and nothing else.
 func (s *segment) seal() error {
-	if err := errors.Join(s.lines.trim(), s.results.trim()); err != nil {
+	if err := s.trim(); err != nil {
 		return fmt.Errorf("ending a segment of the audit log: %w", err)
 	}
 	return errors.Join(datasync(s.lines), datasync(s.results), datasync(s.hashes))
@@ -501,7 +498,7 @@ func createSegment(folder files, before frontier) (s segment, err error) {
 	if s.results.file, err = folder.create(segmentName(s.first, storedKind)); err != nil {
 		return s, err
 	}
-	if s.hashes, err = folder.create(segmentName(s.first, hashesKind)); err != nil {
+	if s.hashes.file, err = folder.create(segmentName(s.first, hashesKind)); err != nil {
 		return s, err
 	}
 	// The lines make it a segment; by then the rest must be there, whatever a crash leaves.
@@ -515,7 +512,7 @@ func createSegment(folder files, before frontier) (s segment, err error) {
 }
 
 func (s *segment) close() {
-	for _, f := range []file{s.lines.file, s.results.file, s.hashes} {
+	for _, f := range []file{s.lines.file, s.results.file, s.hashes.file} {
 		if f != nil {
 			_ = f.Close() // all that was acknowledged is synced
 		}

@@ -299,14 +299,14 @@ func readSegment(folder files, start frontier, signed []checkpoint, limit int64)
 // continueSegment makes the last segment ready to be appended to. It returns the records whose result a crash took.
 func (l *Log) continueSegment(first uint64, found found) (missing []uint64, err error) {
 	s := &l.segment
-	s.first, s.lines.end = first, found.end
+	s.first, s.lines.end, s.hashes.end = first, found.end, int64(len(found.leaves))
 	if s.lines.file, err = l.folder.open(segmentName(first, linesKind)); err != nil {
 		return nil, err
 	}
 	if s.results.file, err = l.openOrCreate(segmentName(first, storedKind)); err != nil {
 		return nil, err
 	}
-	if s.hashes, err = l.openOrCreate(segmentName(first, hashesKind)); err != nil {
+	if s.hashes.file, err = l.openOrCreate(segmentName(first, hashesKind)); err != nil {
 		return nil, err
 	}
 	if err := s.readStored(l.options.segment); err != nil {
@@ -321,15 +321,15 @@ func (l *Log) continueSegment(first uint64, found found) (missing []uint64, err 
 			missing = append(missing, seq)
 		}
 	}
-	old, err := content(l.folder, segmentName(first, hashesKind), int64(len(found.leaves))+maxBatch*tlog.HashSize)
-	if err != nil || !bytes.Equal(old, found.leaves) {
-		if err := errors.Join(writeAt(s.hashes, found.leaves, 0), s.hashes.truncate(int64(len(found.leaves)))); err != nil {
+	old, err := content(l.folder, segmentName(first, hashesKind), s.hashes.end+maxBatch*tlog.HashSize+fillAhead)
+	if err != nil || !bytes.HasPrefix(old, found.leaves) {
+		if err := writeAt(s.hashes, found.leaves, 0); err != nil {
 			return nil, err
 		}
 	}
 	// All is synced before the first record, which says what was found: the process before may have died between
 	// a write and its sync.
-	err = errors.Join(s.lines.trim(), s.results.trim())
+	err = s.trim()
 	for _, f := range []file{s.lines, s.results, s.hashes, l.notes} {
 		if err == nil {
 			err = datasync(f)

@@ -239,7 +239,7 @@ func firstRecord(folder files, first uint64) (written, came time.Time, err error
 func (l *Log) segmentSize(first uint64) (sum int64, err error) {
 	l.mu.Lock()
 	s := &l.segment
-	present, ends := s.first, map[string]int64{linesKind: s.lines.end, storedKind: s.results.end}
+	present, ends := s.first, map[string]int64{linesKind: s.lines.end, storedKind: s.results.end, hashesKind: s.hashes.end}
 	l.mu.Unlock()
 	for kind, most := range map[string]int64{
 		linesKind: l.options.segment + maxBatchText + fillAhead, storedKind: l.options.segment + maxBatchStored + fillAhead, hashesKind: maxHashes, treeKind: maxFrontier,

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -32,16 +33,19 @@ func (s *segmentCheck) readHashes() error {
 		s.find(0, 0, segmentName(s.first, hashesKind), "not the hashes of a segment: %v", err)
 		return nil
 	}
+	ends := len(bytes.TrimRight(s.hashes, "\x00")) // perhaps within the last hash
+	s.hashes = s.hashes[:min(len(s.hashes), (ends+tlog.HashSize-1)/tlog.HashSize*tlog.HashSize)]
 	return err
 }
 
-// leaf is the listed hash of a record.
+// leaf is the listed hash of a record. Zeros are none: they stand where a power cut left a hole.
 func (s *segmentCheck) leaf(seq uint64) (tlog.Hash, bool) {
 	i := seq - s.first
 	if seq < s.first || i >= uint64(len(s.hashes)/tlog.HashSize) {
 		return tlog.Hash{}, false
 	}
-	return tlog.Hash(s.hashes[i*tlog.HashSize:][:tlog.HashSize]), true
+	leaf := tlog.Hash(s.hashes[i*tlog.HashSize:][:tlog.HashSize])
+	return leaf, leaf != tlog.Hash{}
 }
 
 // plausible says whether a line out of its place is really the record that it says. Where there is no list, any
