@@ -4,12 +4,16 @@ package mcpclient
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/limit"
 )
@@ -83,18 +87,18 @@ func (c *Client) CallTool(ctx context.Context, name string, args any, caller *Ca
 	}
 	defer func() { _ = response.Body.Close() }()
 	r, err := read[struct {
-		Content           json.RawMessage `json:"content"`
-		StructuredContent json.RawMessage `json:"structuredContent"`
-		IsError           bool            `json:"isError"`
+		Content           jsontext.Value `json:"content"`
+		StructuredContent jsontext.Value `json:"structuredContent"`
+		IsError           bool           `json:"isError"`
 		Meta              struct {
-			Code json.RawMessage `json:"dev.bulkhead/code"` // MetaCode
-			Call json.RawMessage `json:"dev.bulkhead/call"` // MetaCall
+			Code jsontext.Value `json:"dev.bulkhead/code"` // MetaCode
+			Call jsontext.Value `json:"dev.bulkhead/call"` // MetaCall
 		} `json:"_meta"`
 	}](response)
 	if err != nil {
 		return CallResult{}, err
 	}
-	out := CallResult{Structured: r.StructuredContent, IsError: r.IsError, Code: text(r.Meta.Code), Call: text(r.Meta.Call)}
+	out := CallResult{Structured: json.RawMessage(r.StructuredContent), IsError: r.IsError, Code: text(r.Meta.Code), Call: text(r.Meta.Call)}
 	if out.Structured == nil || out.IsError {
 		out.Text = texts(r.Content)
 	}
@@ -102,26 +106,26 @@ func (c *Client) CallTool(ctx context.Context, name string, args any, caller *Ca
 }
 
 // text is a JSON string's, and empty for anything else.
-func text(value json.RawMessage) string {
+func text(value jsontext.Value) string {
 	var s string
-	if json.Unmarshal(value, &s) != nil {
+	if jsonv2.Unmarshal(value, &s) != nil {
 		return ""
 	}
 	return s
 }
 
 // texts joins the first texts of a list of contents. It decodes no more of the list: a server may have made it long.
-func texts(content json.RawMessage) string {
-	dec := json.NewDecoder(bytes.NewReader(content))
-	if start, err := dec.Token(); err != nil || start != json.Delim('[') {
+func texts(content jsontext.Value) string {
+	dec := jsontext.NewDecoder(bytes.NewReader(content))
+	if start, err := dec.ReadToken(); err != nil || start.Kind() != '[' {
 		return ""
 	}
 	var parts []string
-	for len(parts) < maxContent && dec.More() {
+	for len(parts) < maxContent && dec.PeekKind() == '{' {
 		var part struct {
-			Text json.RawMessage `json:"text"`
+			Text jsontext.Value `json:"text"`
 		}
-		if dec.Decode(&part) != nil {
+		if jsonv2.UnmarshalDecode(dec, &part) != nil {
 			break
 		}
 		parts = append(parts, text(part.Text))
@@ -208,16 +212,13 @@ func read[T any](response *http.Response) (*T, error) {
 		return nil, fmt.Errorf("reading an answer: %w", err)
 	}
 	var reply struct {
-		JSONRPC string          `json:"jsonrpc"`
-		Result  *T              `json:"result"`
-		Error   json.RawMessage `json:"error"`
+		JSONRPC string         `json:"jsonrpc"`
+		Result  *T             `json:"result"`
+		Error   jsontext.Value `json:"error"`
 	}
-	err = json.Unmarshal(body, &reply)
-	if reply.JSONRPC != "2.0" {
-		var reason string
-		if json.Unmarshal(reply.Error, &reason) != nil {
-			reason = http.StatusText(response.StatusCode)
-		}
+	err = jsonv2.Unmarshal(body, &reply)
+	if _, mistyped := errors.AsType[*jsonv2.SemanticError](err); reply.JSONRPC != "2.0" && !mistyped {
+		reason := cmp.Or(text(reply.Error), http.StatusText(response.StatusCode))
 		return nil, &StatusError{Status: response.StatusCode, Reason: reason}
 	}
 	if err != nil {
@@ -225,7 +226,7 @@ func read[T any](response *http.Response) (*T, error) {
 	}
 	if reply.Error != nil {
 		fault := new(RPCError)
-		if err := json.Unmarshal(reply.Error, fault); err != nil {
+		if err := jsonv2.Unmarshal(reply.Error, fault); err != nil {
 			return nil, fmt.Errorf("decoding an answer: %w", err)
 		}
 		return nil, fault

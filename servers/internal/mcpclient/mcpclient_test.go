@@ -39,6 +39,8 @@ func TestCallTool(t *testing.T) {
 		"no JSON":             {`<html>`, CallResult{}, "HTTP 200: OK"},
 		"nothing":             {`{"jsonrpc":"2.0","id":1}`, CallResult{}, "an answer has neither result nor error"},
 		"another result":      {`{"jsonrpc":"2.0","id":1,"result":[]}`, CallResult{}, "decoding an answer: "},
+		"the same before":     {`{"id":1,"result":[],"jsonrpc":"2.0"}`, CallResult{}, "decoding an answer: "},
+		"one name twice":      {result(`"isError":false,"isError":true`), CallResult{}, "decoding an answer: "},
 		"too much":            {strings.Repeat(" ", MaxResponse+1), CallResult{}, "reading an answer: too large"},
 	} {
 		t.Run(name, func(t *testing.T) {
