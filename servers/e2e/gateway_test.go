@@ -38,6 +38,7 @@ const gatewayAgents = `
     allow:
       - {tool: dockerhub_get_tag, limits: {calls_per_minute: 1}}
       - {tool: dockerhub_list_tags, limits: {concurrent: 1, result_bytes: 1024}}
+      - {tool: kubernetes_lint_manifests, limits: {result_bytes: 1024}}
   canary:
     identity: {token: canary}
     allow: [{tool: "dockerhub_*"}, {tool: "kubernetes_*"}, {tool: "logs_*"}, {tool: "registry_*"}, {tool: "terraform_*"}]
@@ -171,8 +172,13 @@ func TestLimits(t *testing.T) {
 	if result.Code != "rate_limited" || !strings.Contains(record.Reason, "over budget: policy.yaml:") {
 		t.Errorf("an entry's own limit: %+v, %+v", result, record)
 	}
-	// Another entry of the same agent has its own, of bytes: what does not fit is cut, and says so.
+	// Another entry of the same agent has its own, of bytes: a page that does not fit is refused, since the next one would
+	// skip what was cut off; anything else is cut, and says so.
 	result, record = b.refusal(t, client, "dockerhub_list_tags", map[string]any{"repository": "nginx", "limit": 50})
+	if result.Code != "too_large" || !strings.Contains(result.Text, "1024 bytes") || !strings.Contains(result.Text, "a smaller limit") {
+		t.Errorf("result bytes of a page: %+v, %+v", result, record)
+	}
+	result, record = b.refusal(t, client, "kubernetes_lint_manifests", map[string]any{"path": "kubernetes"})
 	if result.IsError || len(result.Structured) > 1024 || !bytes.Contains(result.Structured, []byte(`"truncated":true`)) || !record.Result.Cut {
 		t.Errorf("result bytes: %d bytes, %+v, %+v", len(result.Structured), result, record)
 	}

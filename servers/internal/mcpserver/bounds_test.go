@@ -194,7 +194,7 @@ func TestFit(t *testing.T) {
 		Truncated bool
 	}
 	for maxBytes := 40; maxBytes <= len(whole)+1; maxBytes++ {
-		out, isCut := fit(json.RawMessage(whole), maxBytes)
+		out, isCut := fit(json.RawMessage(whole), maxBytes, false)
 		if len(out) > maxBytes || isCut != (maxBytes < len(whole)) {
 			t.Fatalf("at %d: %d bytes, cut %t", maxBytes, len(out), isCut)
 		}
@@ -214,9 +214,12 @@ func TestFit(t *testing.T) {
 	for _, uncuttable := range []string{
 		`{"rows":[1,2,3,4,5,6,7,8,9]}`, `{"text":"` + strings.Repeat("x", 50) + `","truncated":false}`, `[1,2,3,4,5,6,7,8,9,10,11]`,
 	} {
-		if out, isCut := fit(json.RawMessage(uncuttable), 20); out != nil || !isCut {
+		if out, isCut := fit(json.RawMessage(uncuttable), 20, false); out != nil || !isCut {
 			t.Errorf("%s was cut to %s", uncuttable, out)
 		}
+	}
+	if out, isCut := fit(json.RawMessage(whole), len(whole)-1, true); out != nil || !isCut {
+		t.Errorf("a page was cut to %s: its cursor skips the rest", out)
 	}
 }
 

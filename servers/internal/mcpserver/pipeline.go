@@ -76,7 +76,11 @@ func prepare(tool Tool) (*servedTool, error) {
 	if validate(input, json.RawMessage(`{"an argument that no tool has":0}`)) == nil {
 		return nil, fmt.Errorf("tool %q: its input schema accepts unknown arguments", name)
 	}
-	return &servedTool{Tool: tool, input: input, output: output}, nil
+	pages, err := hasCursor(tool.Definition.OutputSchema)
+	if err != nil {
+		return nil, fmt.Errorf("tool %q: output schema: %w", name, err)
+	}
+	return &servedTool{Tool: tool, input: input, output: output, pages: pages}, nil
 }
 
 // visible is the tool filter of the protocol library: what the caller may list is what it may call.

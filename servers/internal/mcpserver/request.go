@@ -64,6 +64,7 @@ type pipeline struct {
 type servedTool struct {
 	Tool
 	input, output *validator.Schema
+	pages         bool // its results go on where next_cursor says
 }
 
 // Gate is what a server decides about its callers. The zero Gate lets every caller call every tool and
@@ -345,9 +346,9 @@ func (p *pipeline) runTool(ctx context.Context, r *request) toolResult {
 	if err != nil {
 		return p.failure(ctx, r, fmt.Errorf("scrubbing a result: %w", err))
 	}
-	structured, isCut := fit(structured, admission.MaxResult)
+	structured, isCut := fit(structured, admission.MaxResult, r.tool.pages)
 	if structured == nil {
-		return p.failure(ctx, r, Errorf(CodeTooLarge, "the result has more than the %d bytes that an answer may have; ask for less", admission.MaxResult))
+		return p.failure(ctx, r, Errorf(CodeTooLarge, "the result has more than the %d bytes that an answer may have; ask for less: a smaller limit where there is one, else something narrower", admission.MaxResult))
 	}
 	if err := validate(r.tool.output, structured); err != nil {
 		return p.failure(ctx, r, fmt.Errorf("the result breaks its own schema: %w", err))
