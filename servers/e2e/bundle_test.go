@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -133,8 +134,14 @@ clients:
       - {host: model-runner.docker.internal, port: 12434, tls: plain, addresses: [10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16]}
 `
 
-// inAHurry makes of the policy that comes with the bundle one for these tests, which call more in a minute than agents do.
-var inAHurry = strings.NewReplacer("\nagents:\n", "\nagents:"+gatewayAgents, "calls_per_minute: 120", "calls_per_minute: 1200")
+var callsPerMinute = regexp.MustCompile(`calls_per_minute: \d+`)
+
+// inAHurry makes of the policy that comes with the bundle one for these tests, which call more in a minute than agents do,
+// and have agents of their own.
+func inAHurry(policy string) string {
+	policy = callsPerMinute.ReplaceAllLiteralString(policy, "calls_per_minute: 10000")
+	return strings.Replace(policy, "\nagents:\n", "\nagents:"+gatewayAgents, 1)
+}
 
 func (b *bundle) writeFiles() error {
 	policy, err := os.ReadFile(filepath.Join(b.root, "agents/policy.yaml"))
@@ -149,7 +156,7 @@ func (b *bundle) writeFiles() error {
 		return err
 	}
 	for name, content := range map[string]string{
-		"policy.yaml":                 inAHurry.Replace(string(policy)),
+		"policy.yaml":                 inAHurry(string(policy)),
 		"tools.lock.json":             string(lock),
 		"egress.yaml":                 egressPolicy,
 		"workspace/broken.yaml":       "apiVersion: v1\nkind: Pod\nmetadata:\n  name: [\n",
