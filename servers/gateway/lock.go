@@ -36,6 +36,8 @@ type lockFile struct {
 type lockedTool struct {
 	SHA256     string               `json:"sha256"` // of the definition's canonical form
 	Definition mcpserver.Definition `json:"definition"`
+
+	tool mcpserver.Tool // checked, by parseLock; it cannot be called
 }
 
 func readLock(path string) (*lockFile, error) {
@@ -65,9 +67,11 @@ func parseLock(path string, data []byte) (*lockFile, error) {
 			problem(servers.AppendToken(server), "server %q: want lower-case letters and digits", server)
 		}
 		for _, name := range sortedKeys(lock.Servers[server]) {
-			if err := lock.Servers[server][name].check(server, name); err != nil {
+			locked := lock.Servers[server][name]
+			if err := locked.check(server, name); err != nil {
 				problem(servers.AppendToken(server).AppendToken(name), "%s_%s: %w", server, name, err)
 			}
+			lock.Servers[server][name] = locked
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -77,7 +81,7 @@ func parseLock(path string, data []byte) (*lockFile, error) {
 }
 
 // check says what stands against serving the tool of that name.
-func (t lockedTool) check(server, name string) error {
+func (t *lockedTool) check(server, name string) error {
 	digest, err := t.Definition.Digest()
 	if err != nil {
 		return err
@@ -85,7 +89,15 @@ func (t lockedTool) check(server, name string) error {
 	if digest != t.SHA256 || name != t.Definition.Name {
 		return errors.New("the definition is not the one that its sha256 stands for; run make lock and review what it changes")
 	}
-	return forwarded(server, t.Definition, noCall).Check()
+	definition := t.Definition
+	definition.Name = agentToolName(server, name)
+	t.tool = mcpserver.Tool{Definition: definition, Server: server, Call: noCall}
+	return t.tool.Check()
+}
+
+// noCall stands for the way to a server where there is none yet.
+func noCall(context.Context, json.RawMessage) (mcpserver.Result, error) {
+	return mcpserver.Result{}, errors.New("this tool is not to be called")
 }
 
 // locatedJSON is an error of the JSON library in the form of our own.

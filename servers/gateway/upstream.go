@@ -75,20 +75,11 @@ func newUpstream(name string, address listen.Address, locked map[string]lockedTo
 
 // tool is the locked tool of that name, forwarded, as agents know it.
 func (u *upstream) tool(name string) mcpserver.Tool {
-	return forwarded(u.name, u.locked[name].Definition, func(ctx context.Context, args json.RawMessage) (mcpserver.Result, error) {
+	tool := u.locked[name].tool
+	tool.Call = func(ctx context.Context, args json.RawMessage) (mcpserver.Result, error) {
 		return u.call(ctx, name, args)
-	})
-}
-
-// forwarded is a tool of a server as agents know it.
-func forwarded(server string, definition mcpserver.Definition, call func(context.Context, json.RawMessage) (mcpserver.Result, error)) mcpserver.Tool {
-	definition.Name = agentToolName(server, definition.Name)
-	return mcpserver.Tool{Definition: definition, Server: server, Call: call}
-}
-
-// noCall stands for the way to a server where a tool is only checked.
-func noCall(context.Context, json.RawMessage) (mcpserver.Result, error) {
-	return mcpserver.Result{}, errors.New("this tool is not to be called")
+	}
+	return tool
 }
 
 func (u *upstream) call(ctx context.Context, tool string, args json.RawMessage) (mcpserver.Result, error) {

@@ -46,11 +46,10 @@ func blockingPipeline(t *testing.T) (line *pipeline, recorder *memory, started c
 		if tool.Definition.Name == "stuck" {
 			tool.Timeout = time.Millisecond
 		}
-		served, err := prepare(tool)
-		if err != nil {
+		if err := tool.Check(); err != nil {
 			t.Fatal(err)
 		}
-		line.tools[tool.Definition.Name] = served
+		line.tools[tool.Definition.Name] = &tool
 		line.protocol.AddTool(tool.Definition.mcpTool(), outsidePipeline)
 	}
 	return line, recorder, started, end

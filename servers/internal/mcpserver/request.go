@@ -18,7 +18,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/mark3labs/mcp-go/mcp"
 	"github.com/mark3labs/mcp-go/server"
-	validator "github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/audit"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/outbound"
@@ -51,20 +50,13 @@ const (
 type pipeline struct {
 	name     string
 	protocol *server.MCPServer
-	identity jsontext.Value // what the server says of itself in the results of the stateless era
-	tools    map[string]*servedTool
+	identity jsontext.Value   // what the server says of itself in the results of the stateless era
+	tools    map[string]*Tool // checked
 	gate     Gate
 	recorder audit.Recorder
 	slots    slots
 	large    chan struct{} // held for results that take much more memory while they are checked and encoded
 	logger   *slog.Logger
-}
-
-// servedTool is a Tool whose schemas are compiled.
-type servedTool struct {
-	Tool
-	input, output *validator.Schema
-	pages         bool // its results go on where next_cursor says
 }
 
 // Gate is what a server decides about its callers. The zero Gate lets every caller call every tool and
@@ -117,7 +109,7 @@ type outcome struct {
 type request struct {
 	inbound
 	message message
-	tool    *servedTool
+	tool    *Tool
 	record  audit.Record
 	result  []byte // what record.Result is of, if a tool answered
 	large   bool   // holds a slot of the pipeline's
@@ -306,7 +298,7 @@ func (p *pipeline) runTool(ctx context.Context, r *request) toolResult {
 	defer slot.release()
 
 	// validate
-	invalid := validate(r.tool.input, args)
+	invalid := validate(r.tool.schemas.input, args)
 	admission, err := p.gate.admit(ctx, r.principal, r.tool.Definition.Name, args, invalid == nil)
 	r.record.Entry = admission.Entry
 	if err != nil {
@@ -346,11 +338,11 @@ func (p *pipeline) runTool(ctx context.Context, r *request) toolResult {
 	if err != nil {
 		return p.failure(ctx, r, fmt.Errorf("scrubbing a result: %w", err))
 	}
-	structured, isCut := fit(structured, admission.MaxResult, r.tool.pages)
+	structured, isCut := fit(structured, admission.MaxResult, r.tool.schemas.pages)
 	if structured == nil {
 		return p.failure(ctx, r, Errorf(CodeTooLarge, "the result has more than the %d bytes that an answer may have; ask for less: a smaller limit where there is one, else something narrower", admission.MaxResult))
 	}
-	if err := validate(r.tool.output, structured); err != nil {
+	if err := validate(r.tool.schemas.output, structured); err != nil {
 		return p.failure(ctx, r, fmt.Errorf("the result breaks its own schema: %w", err))
 	}
 	r.record.Reason, r.record.Result, r.result = "ok", summary(structured), structured

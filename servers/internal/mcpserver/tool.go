@@ -9,12 +9,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	jsonv1 "github.com/go-json-experiment/json/v1"
 	"github.com/mark3labs/mcp-go/mcp"
+	validator "github.com/santhosh-tekuri/jsonschema/v6"
 )
 
 // Definition is what a client sees of a tool. Its JSON form is MCP's Tool object (specification 2026-07-28,
@@ -122,6 +124,8 @@ func (d Definition) mcpTool() mcp.Tool {
 	}
 }
 
+var toolName = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
+
 // Tool is one tool of a server. A typed tool and one that a gateway forwards look the same from here on.
 type Tool struct {
 	Definition Definition
@@ -133,13 +137,51 @@ type Tool struct {
 	// Server is who really runs the tool, for the record; empty is this process.
 	Server string
 
-	err error // why Typed could not make this tool; stops start-up
+	err     error    // why Typed could not make this tool; stops start-up
+	schemas *schemas // nil before Check
 }
 
-// Check says why a server with this tool would not start.
-func (t Tool) Check() error {
-	_, err := prepare(t)
-	return err
+// schemas are those of a tool's definition, compiled.
+type schemas struct {
+	input, output *validator.Schema
+	pages         bool // results go on where their next_cursor says
+}
+
+// Check says why a server with this tool would not start: it could not be made, its name has not the form that all tools'
+// names have, or it accepts an argument that it does not know. What it compiles for that is kept.
+func (t *Tool) Check() error {
+	if t.schemas != nil {
+		return nil
+	}
+	name := t.Definition.Name
+	switch {
+	case t.err != nil:
+		return t.err
+	case !toolName.MatchString(name) || len(name) > maxName:
+		return fmt.Errorf("tool %q: a name is lower-case words joined by _, at most %d bytes", name, maxName)
+	case t.Timeout < 0 || t.Timeout > maxTimeout:
+		return fmt.Errorf("tool %q: a timeout of %s; it may be at most %s", name, t.Timeout, maxTimeout)
+	case t.Call == nil:
+		return fmt.Errorf("tool %q: nothing to call", name)
+	}
+	input, err := compile(t.Definition.InputSchema)
+	if err != nil {
+		return fmt.Errorf("tool %q: input schema: %w", name, err)
+	}
+	output, err := compile(t.Definition.OutputSchema)
+	if err != nil {
+		return fmt.Errorf("tool %q: output schema: %w", name, err)
+	}
+	// A schema that compiles may still be an empty one, which accepts everything.
+	if validate(input, json.RawMessage(`{"an argument that no tool has":0}`)) == nil {
+		return fmt.Errorf("tool %q: its input schema accepts unknown arguments", name)
+	}
+	pages, err := hasCursor(t.Definition.OutputSchema)
+	if err != nil {
+		return fmt.Errorf("tool %q: output schema: %w", name, err)
+	}
+	t.schemas = &schemas{input, output, pages}
+	return nil
 }
 
 func (t Tool) timeout() time.Duration { return cmp.Or(t.Timeout, callTimeout) }
