@@ -107,10 +107,10 @@ conformance: ## the protocol's own conformance suite and inspector against every
 	@scripts/conformance
 
 .PHONY: soak
-soak: ## what takes hours: SOAKCALLS (1000000) calls to one server, KILLS (1000) of who writes the audit log, and fuzzing for FUZZTIME (10m; or a count, 2000x) each target
+soak: ## what takes hours: SOAKCALLS (1000000) calls to one server, KILLS (1000) of who writes the audit log, a log of LOGBYTES (10 GiB), and fuzzing for FUZZTIME (10m; or a count, 2000x) each target
 	go test -count=1 -v -timeout 2h -run '^TestSoak$$' ./servers/internal/mcpserver -soak-calls $(or $(SOAKCALLS),1000000)
 	go test -count=1 -v -timeout 1h -run '^TestKill$$' ./servers/internal/audit -audit.kills $(or $(KILLS),1000)
-	go test -count=1 -v -timeout 1h -run '^TestBigFile$$' ./servers/logs -logs.bytes 10737418240
+	go test -count=1 -v -timeout 1h -run '^TestBigFile$$' ./servers/logs -logs.bytes $(or $(LOGBYTES),10737418240)
 	@scripts/soak $(or $(FUZZTIME),10m)
 
 .PHONY: needs-engine
