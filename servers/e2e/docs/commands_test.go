@@ -30,9 +30,15 @@ func runBy(file, text string) func(*testing.T, string, string, []string) {
 // here runs the command in the repository.
 func here(t *testing.T, at, command string, _ []string) {
 	t.Helper()
-	c := exec.CommandContext(t.Context(), "bash", "-c", command)
-	c.Dir, c.Env = root, append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := c.CombinedOutput(); err != nil {
+	if out, err := run(t, root, "bash", "-c", command); err != nil {
+		t.Errorf("%s: %s: %v: %s", at, command, err, out)
+	}
+}
+
+// finds runs a check of the samples, in which it must find something.
+func finds(t *testing.T, at, command string, _ []string) {
+	t.Helper()
+	if out, err := run(t, root, "bash", "-c", command); err == nil || !strings.HasSuffix(out, "exit status 1\n") {
 		t.Errorf("%s: %s: %v: %s", at, command, err, out)
 	}
 }
@@ -67,8 +73,7 @@ func inBundle(t *testing.T, at, command string, match []string) {
 	}
 	args, _, _ := strings.Cut(match[3], ">")
 	args, _, _ = strings.Cut(args, "<")
-	words := append([]string{"run", "./servers/" + match[2]}, strings.Fields(args)...)
-	out, _ := run(t, root, "go", append(words, "--audit", t.TempDir())...)
+	out := says(t, match[2], append(strings.Fields(args), "--audit", t.TempDir())...)
 	for _, wrong := range []string{"flag provided but not defined", "usage: gateway", "unknown"} {
 		if strings.Contains(out, wrong) {
 			t.Errorf("%s: %s: %s", at, command, out)
@@ -76,25 +81,37 @@ func inBundle(t *testing.T, at, command string, match []string) {
 	}
 }
 
+// names are those of the programs that users call, as a pattern.
+var names = func() string {
+	mains, _ := filepath.Glob(filepath.Join(root, "servers/*/main.go"))
+	for i, path := range mains {
+		mains[i] = filepath.Base(filepath.Dir(path))
+	}
+	return "(?:" + strings.Join(mains, "|") + ")"
+}()
+
 // known is every command of the pages.
 var known = []rule{
 	{`^make (.+)$`, makes},
 	{`^(scripts/[a-z]+)( .*)?$`, script},
 	{`^"\$\((scripts/tool) [a-z]+\)" .*$`, script},
-	{`^docker compose exec (?:-T )?([a-z-]+) /ko-app/([a-z]+) (audit (?:tail|verify|checkpoint).*)$`, inBundle},
+	{`^docker compose exec (?:-T )?([a-z-]+) /ko-app/([a-z]+) (audit (?:tail|export|verify|checkpoint).*)$`, inBundle},
 	{`^docker compose exec gateway /ko-app/gateway audit show --results CALL$`, runBy("servers/e2e/audit_test.go", `"show"`)},
-	{`^docker compose (?:--profile|logs|up|down) .*$`, composeFlags},
+	{`^docker compose exec gateway /ko-app/(gateway diff .*)$`, program},
+	{`^docker compose (?:(?:--profile|logs|up|stop) .*|down)$`, composeFlags},
 	{`^docker run .*\$BULKHEAD_KUBERNETES_IMAGE( --workspace /workspace)?$`, runBy("servers/e2e/calls_test.go", `"--read-only", "--network", "none", "--cap-drop", "ALL", b.image(t, "kubernetes")`)},
 	{`^docker run .*\$BULKHEAD_DOCKERHUB_IMAGE --egress direct$`, runBy("servers/e2e/calls_test.go", `b.image(t, "dockerhub"), "--egress", "direct"`)},
 	{`^helm template \./chart$`, nothing},
 	{`^docker run .*\$BULKHEAD_KUBERNETES_IMAGE check --fail-on medium -$`, runBy("servers/e2e/calls_test.go", `"check", "--fail-on", "medium", "-"`)},
-	{`^docker agent run .*(agents/[a-z-]+\.yaml).*$`, names},
+	{`^docker agent run .*(agents/[a-z-]+\.yaml).*$`, exists},
 	{`^go run \./servers/gateway config ([a-z-]+) --agent [a-z-]+ >.*$`, runBy("servers/gateway/config_test.go", "TestConfigForms")},
-	{`^go run \./servers/(gateway (policy test|check-config) .*|kubernetes check docs/.*)$`, here},
-	{`^go test \./servers/internal/confine -run Profiles -update$`, runBy("servers/internal/confine/profile_linux_test.go", "func TestProfiles(")},
+	{`^go run \./servers/(gateway (policy test|check-config) .*|kubernetes check docs/.*|kubernetes call .*|logs scrub .*)$`, here},
+	{`^go run \./servers/(kubernetes|terraform) check agents/workspace/.*$`, finds},
+	{`^jq .* images/seccomp\*\.json$`, nothing}, // TestFigures
+	{`^go test .*$`, tests},
 	{`^(cosign (verify|verify-attestation|generate-key-pair)|alias cosign=).*$`, runBy("images/release_test.go", `"verify-attestation --type slsaprovenance1"`)},
 	{`^by=\(.*$|^--certificate-identity-regexp .*$`, nothing},
-	{`^\. \./\.env$|^export [A-Z_]+=\S*$`, nothing},
+	{`^\. \./\.env$|^export [A-Z_]+=\S*$|^umask 022$|^mkdir -p \S+$`, nothing},
 	{`^export MCP_GATEWAY_TOKEN="\$\(cat secrets/agents/([a-z-]+)/MCP_GATEWAY_TOKEN\)"$`, agentOf},
 	{`^printf %s "\$ANTHROPIC_API_KEY" >secrets/agents/([a-z-]+)/ANTHROPIC_API_KEY$`, agentOf},
 	{`^rm secrets/agents/([a-z-]+)/MCP_GATEWAY_TOKEN$`, agentOf},
@@ -102,6 +119,12 @@ var known = []rule{
 	{`^vault agent -config=(docs/secrets/vault-agent.json)$`, runBy("servers/e2e/docs/configurations_test.go", "docs/secrets/vault-agent.json")},
 	{`^falco -r \S+ -r (scripts/falco/rules.yaml)$`, runBy("servers/e2e/attack/monitoring_test.go", "scripts/falco/rules.yaml")},
 	{`^opa run --server .*(scripts/admission/admission.rego)$`, runBy("scripts/test", "test scripts/admission")},
+	{`^docker run .* bulkhead_(audit):.*\$BULKHEAD_GATEWAY_IMAGE audit verify$`, runBy("servers/e2e/audit_test.go", `b.image(t, "gateway"), "audit", "verify"`)},
+	{`^docker run -i --rm --read-only --network none --cap-drop ALL IMAGE$`, nothing}, // in full in README
+	{`^cp -a "\$\(docker volume inspect .* bulkhead_(audit)\)" broken-log$`, volume},
+	{`^docker volume rm bulkhead_(audit)$`, volume},
+	{`^printf %s [A-Z]+ >secrets/dockerhub/(identifier|secret)$`, runBy("servers/dockerhub/harness_test.go", "func accountIn(")},
+	{`^(` + names + ` .*)$`, program},
 }
 
 // inProse are commands in the middle of a sentence, with names that stand for one.
@@ -110,17 +133,25 @@ var inProse = []rule{
 	{`^make ([a-z-]+( [A-Z]+=[A-Za-z1]+)*)$`, makes},
 	{`^(scripts/[a-z]+)( .*)?$`, script},
 	{`^docker run --rm -p 4000:4000 IMAGE$`, runBy("servers/e2e/calls_test.go", "docker run --rm -p 4000:4000 IMAGE")},
-	{`^docker run$|^docker login$|^go test \./servers/e2e/[a-z]+$`, nothing},
-	{`^docker compose (?:--profile|logs|up|down) .*$`, composeFlags},
-	{`^go build -o (?:kubernetes-check|verdict) (\./servers/kubernetes|\./scripts/verdict)$`, builds},
+	{`^docker (run|login|pull)$|^go (run|build)$`, nothing},
+	{`^go test .*$`, tests},
+	{`^docker compose (?:(?:--profile|logs|up) .*|down)$`, composeFlags},
+	{`^docker compose exec gateway /ko-app/(gateway) COMMAND$|^go run \./servers/([a-z]+) COMMAND$`, nothing},
+	{`^go build -o [a-z-]+ (\./servers/[a-z]+|\./scripts/verdict)$`, builds},
 	{`^\./kubernetes-check check --fail-on medium manifests/$|^kubernetes check$`, runBy("servers/kubernetes/testdata/script/kinds.txtar", "exec kubernetes check")},
 	{`^gateway audit verify$`, runBy("servers/e2e/audit_test.go", `"verify"`)},
-	{`^gateway config( docker-agent --agent NAME)?$`, runBy("servers/gateway/config_test.go", "TestConfigForms")},
+	{`^go run \./servers/gateway policy test .*$`, here},
+	{`^(go run \./servers/)?gateway config( (docker-agent|CLIENT) --agent NAME)?( >agents/NAME\.yaml)?$`, runBy("servers/gateway/config_test.go", "TestConfigForms")},
+	{`^terraform show -json( PLANFILE)?$`, nothing}, // HashiCorp's
+	{`^(` + names + ` .*)$`, program},
 	{`^(DOCKER_AGENT=/path/to/docker-agent )go test \./servers/e2e/agents$`, runBy("servers/e2e/agents/turn_test.go", `os.Getenv("DOCKER_AGENT")`)},
 }
 
-// program is how a piece of code in a sentence begins if it is a command.
-var program = regexp.MustCompile(`^((make|docker|go|gateway|kubernetes|DOCKER_AGENT=\S+) [a-z-]|scripts/[a-z]+( |$))`)
+// programPattern is how a piece of code in a sentence begins if it is a command.
+var programPattern = regexp.MustCompile(`^((make|docker|go|` + names + `|DOCKER_AGENT=\S+) [a-z-]|scripts/[a-z]+( |$))`)
+
+// stagePattern is what stands between commands of one line.
+var stagePattern = regexp.MustCompile(` (?:&&|\|) `)
 
 // TestCommandsInProse is TestCommands for commands in the middle of a sentence.
 func TestCommandsInProse(t *testing.T) {
@@ -131,12 +162,11 @@ func TestCommandsInProse(t *testing.T) {
 				continue
 			}
 			for _, code := range inlinePattern.FindAllStringSubmatch(line, -1) {
-				if !program.MatchString(code[1]) {
-					continue
-				}
-				for command := range strings.SplitSeq(code[1], " && ") {
-					seen++
-					check(t, inProse, page+":"+strconv.Itoa(number+1), command)
+				for _, command := range stagePattern.Split(code[1], -1) {
+					if programPattern.MatchString(command) {
+						seen++
+						check(t, inProse, page+":"+strconv.Itoa(number+1), command)
+					}
 				}
 			}
 		}
@@ -159,8 +189,8 @@ func check(t *testing.T, rules []rule, at, command string) {
 // nothing is to be checked of a line that only sets a variable; bash has read it.
 func nothing(*testing.T, string, string, []string) {}
 
-// names looks whether the file is there.
-func names(t *testing.T, at, command string, match []string) {
+// exists looks whether the file is there.
+func exists(t *testing.T, at, command string, match []string) {
 	t.Helper()
 	if _, err := os.Stat(filepath.Join(root, match[1])); err != nil {
 		t.Errorf("%s: %s: %v", at, command, err)
@@ -170,7 +200,7 @@ func names(t *testing.T, at, command string, match []string) {
 // agentOf looks whether there is such an agent.
 func agentOf(t *testing.T, at, command string, match []string) {
 	t.Helper()
-	names(t, at, command, []string{"", "agents/" + match[1] + ".yaml"})
+	exists(t, at, command, []string{"", "agents/" + match[1] + ".yaml"})
 }
 
 // builds builds the package.
@@ -178,6 +208,43 @@ func builds(t *testing.T, at, command string, match []string) {
 	t.Helper()
 	if out, err := run(t, root, "go", "build", "-o", t.TempDir()+"/", match[1]); err != nil {
 		t.Errorf("%s: %s: %v: %s", at, command, err, out)
+	}
+}
+
+// tests looks whether the package has a test of that name, or any.
+func tests(t *testing.T, at, command string, _ []string) {
+	t.Helper()
+	dir, name := "", ""
+	words := strings.Fields(command)
+	for i, word := range words {
+		if word == "-run" && i+1 < len(words) {
+			name = words[i+1]
+		}
+		if strings.HasPrefix(word, "./") {
+			dir = word
+		}
+	}
+	files, err := filepath.Glob(filepath.Join(root, dir, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if regexp.MustCompile(`(?m)^func Test\w*` + name).Match(data) {
+			return
+		}
+	}
+	t.Errorf("%s: %s: there is no such test", at, command)
+}
+
+// volume looks whether compose.yaml has such a volume, in the project of that name.
+func volume(t *testing.T, at, command string, match []string) {
+	t.Helper()
+	if compose := read(t, "compose.yaml"); !strings.Contains(compose, "\nname: bulkhead\n") || !regexp.MustCompile(`\n  `+match[1]+`:( |\n)`).MatchString(compose) {
+		t.Errorf("%s: %s: compose.yaml has no such volume", at, command)
 	}
 }
 
@@ -190,33 +257,43 @@ func composeFlags(t *testing.T, at, command string, _ []string) {
 			t.Errorf("%s: %s: compose.yaml has no profile %s", at, command, found[1])
 		}
 	}
-	for _, found := range regexp.MustCompile(`logs (?:--\S+ )*([a-z-]+)`).FindAllStringSubmatch(command, -1) {
-		if !strings.Contains(compose, "\n  "+found[1]+":\n") {
-			t.Errorf("%s: %s: compose.yaml has no service %s", at, command, found[1])
+	named := regexp.MustCompile(`(?:logs|stop)((?: \S+)+)`).FindStringSubmatch(command)
+	if named == nil {
+		return
+	}
+	for service := range strings.FieldsSeq(named[1]) {
+		if !strings.HasPrefix(service, "-") && !strings.Contains(compose, "\n  "+service+":\n") {
+			t.Errorf("%s: %s: compose.yaml has no service %s", at, command, service)
 		}
 	}
 }
 
-// commands are the lines of a block as a shell runs them: without prompts, comments and what was printed.
+// typed are the lines of a block that somebody types: those behind prompts where there are any, else all.
+func typed(b block) []string {
+	var lines []string
+	prompted := strings.HasPrefix(b.text, prompt)
+	for line := range strings.Lines(strings.ReplaceAll(b.text, " \\\n", " ")) {
+		line = strings.TrimRight(line, "\n")
+		rest, isTyped := strings.CutPrefix(line, prompt)
+		if isTyped || !prompted {
+			lines = append(lines, rest)
+		}
+	}
+	return lines
+}
+
+const prompt = "$ "
+
+// commands are those of a block as a shell runs them, one by one and without comments.
 func commands(b block) []string {
 	var all []string
-	prompted := strings.HasPrefix(b.text, "$ ")
-	text := strings.ReplaceAll(b.text, " \\\n", " ")
-	for line := range strings.Lines(text) {
-		line = strings.TrimRight(line, "\n")
-		if rest, ok := strings.CutPrefix(line, "$ "); ok {
-			line = rest
-		} else if prompted {
-			continue
-		}
+	for _, line := range typed(b) {
 		if at := strings.Index(line, " # "); at >= 0 {
 			line = line[:at]
 		}
-		for part := range strings.SplitSeq(line, " && ") {
-			for stage := range strings.SplitSeq(part, " | ") {
-				if stage = strings.Join(strings.Fields(stage), " "); stage != "" && !strings.HasPrefix(stage, "#") {
-					all = append(all, stage)
-				}
+		for _, stage := range stagePattern.Split(line, -1) {
+			if stage = strings.Join(strings.Fields(stage), " "); stage != "" && !strings.HasPrefix(stage, "#") {
+				all = append(all, stage)
 			}
 		}
 	}
@@ -235,11 +312,11 @@ func TestCommands(t *testing.T) {
 				continue
 			}
 			at := page + ":" + lineOf(b)
-			if isOutput(b) {
+			if isOutput(b) || synopsis(b) != nil { // which TestManuals reads
 				continue
 			}
 			parsed := exec.CommandContext(t.Context(), "bash", "-n")
-			parsed.Stdin = strings.NewReader(strings.ReplaceAll(b.text, "$ ", ""))
+			parsed.Stdin = strings.NewReader(strings.Join(typed(b), "\n"))
 			if out, err := parsed.CombinedOutput(); err != nil {
 				t.Errorf("%s: bash cannot read it: %s", at, out)
 			}

@@ -5,15 +5,20 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"text/template"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/bulkhead-mcp/bulkhead/servers/e2e/fakemodel/model"
 )
 
 // Every fenced block is of a kind that something here reads.
@@ -29,12 +34,18 @@ func TestConfigurations(t *testing.T) {
 					t.Errorf("%s:%d: no JSON:\n%s", page, b.line, b.text)
 				}
 			case info == "yaml" && strings.Contains(b.text, "\nclients:"):
-				path := filepath.Join(dir, "egress.yaml")
-				if err := os.WriteFile(path, []byte(b.text), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				if out, err := run(t, root, "go", "run", "./servers/egress", "check-config", "--policy", path); err != nil {
-					t.Errorf("%s:%d: egress does not take it: %v: %s", page, b.line, err, out)
+				accepts(t, b, "egress", "check-config", "--policy")
+			case info == "yaml" && strings.Contains(b.text, "\nagents:"):
+				accepts(t, b, "gateway", "check-config", "--lock", filepath.Join(root, "agents/tools.lock.json"), "--policy")
+			case info == "yaml" && strings.Contains(b.text, "\nregistries:"):
+				accepts(t, b, "registry", "tools", "--trusted-root", filepath.Join(root, "servers/registry/testdata/keyless/trusted-root-public-good.json"), "--registries")
+			case info == "yaml" && strings.Contains(b.text, "\nsources:"):
+				checkSources(t, b)
+			case info == "yaml" && strings.HasPrefix(b.text, "rules:"):
+				checkRights(t, b)
+			case info == "yaml" && strings.HasPrefix(b.text, "model:"):
+				if _, err := model.ReadScript(strings.NewReader(b.text)); err != nil {
+					t.Errorf("%s:%d: %v", page, b.line, err)
 				}
 			case info == "yaml" && strings.Contains(b.text, "services:"):
 				checkComposeFragment(t, b)
@@ -48,6 +59,52 @@ func TestConfigurations(t *testing.T) {
 			default:
 				t.Errorf("%s:%d: nobody here reads a block of %q", page, b.line, info)
 			}
+		}
+	}
+}
+
+// accepts gives a configuration to the program that reads it.
+func accepts(t *testing.T, b block, program string, args ...string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "page.yaml")
+	write(t, path, b.text, 0o644)
+	if out, err := run(t, ".", binary(t, program), append(args, path)...); err != nil {
+		t.Errorf("%s:%d: %s does not take it: %v: %s", b.page, b.line, program, err, out)
+	}
+}
+
+// checkSources gives a file of sources to logs, with folders that are there. Its cluster takes a way out, and logs asks for that
+// once it has understood the file.
+func checkSources(t *testing.T, b block) {
+	t.Helper()
+	b.text = regexp.MustCompile(`folder: \S+`).ReplaceAllLiteralString(b.text, "folder: "+t.TempDir())
+	path := filepath.Join(t.TempDir(), "sources.yaml")
+	write(t, path, b.text, 0o644)
+	if out := says(t, "logs", "tools", "--sources", path); !strings.Contains(out, "no way out") {
+		t.Errorf("%s:%d: logs does not take it: %s", b.page, b.line, out)
+	}
+}
+
+// checkRights looks whether the rules of a Role are those that the test against a real API server grants.
+func checkRights(t *testing.T, b block) {
+	t.Helper()
+	var role struct {
+		Rules []struct {
+			Groups    []string `json:"apiGroups" yaml:"apiGroups"`
+			Resources []string `json:"resources"`
+			Verbs     []string `json:"verbs"`
+		}
+	}
+	if err := yaml.Unmarshal([]byte(b.text), &role); err != nil || len(role.Rules) == 0 {
+		t.Errorf("%s:%d: no rules: %v", b.page, b.line, err)
+	}
+	for _, rule := range role.Rules {
+		granted, err := json.Marshal(rule)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(read(t, "servers/logs/pods_test.go"), string(granted)) {
+			t.Errorf("%s:%d: no test grants %s", b.page, b.line, granted)
 		}
 	}
 }
@@ -253,5 +310,43 @@ func TestSecretManagerManifest(t *testing.T) {
 	if len(pod.Containers) != 1 || len(pod.Volumes) != 1 || pod.Volumes[0].CSI.VolumeAttributes["secretProviderClass"] != class.Metadata.Name ||
 		!strings.Contains(strings.Join(pod.Containers[0].Args, " "), "--tokens="+pod.Containers[0].VolumeMounts[0].MountPath) {
 		t.Errorf("%+v", pod)
+	}
+}
+
+// The pages say how many system calls the engine's profiles allow, and how many they refuse by name.
+func TestFigures(t *testing.T) {
+	var allowed []int
+	for _, name := range []string{"", "-door", "-egress"} {
+		var profile struct {
+			Syscalls []struct {
+				Names  []string `json:"names"`
+				Action string   `json:"action"`
+			} `json:"syscalls"`
+		}
+		if err := json.Unmarshal([]byte(read(t, "images/seccomp"+name+".json")), &profile); err != nil {
+			t.Fatal(err)
+		}
+		calls := map[string]bool{}
+		for _, s := range profile.Syscalls {
+			for _, call := range s.Names {
+				if s.Action == "SCMP_ACT_ALLOW" {
+					calls[call] = true
+				}
+			}
+		}
+		allowed = append(allowed, len(calls))
+	}
+	allows := fmt.Sprintf("%d to %d", slices.Min(allowed), slices.Max(allowed))
+	refuses := fmt.Sprintf("by name, %d calls", strings.Count(read(t, "servers/e2e/attack/refused.go"), "unix.SYS_"))
+	for page, figures := range map[string][]string{
+		"docs/monitoring.md": {allows + " system calls", refuses},
+		"SECURITY.md":        {allows + " of its system calls"},
+	} {
+		text := strings.Join(strings.Fields(read(t, page)), " ")
+		for _, figure := range figures {
+			if !strings.Contains(text, figure) {
+				t.Errorf("%s: it is %q by now", page, figure)
+			}
+		}
 	}
 }

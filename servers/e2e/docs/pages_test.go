@@ -8,16 +8,22 @@ import (
 	"testing"
 )
 
-// pages are those that a user reads first; the manuals of the servers are held by the servers' own tests.
+// pages are those that a user reads: the first ones, and the manuals.
 func pages(t *testing.T) []string {
 	t.Helper()
 	found := []string{"README.md", "CONTRIBUTING.md", "SECURITY.md"}
-	more, err := filepath.Glob(filepath.Join(root, "docs/*.md"))
-	if err != nil || len(more) == 0 {
-		t.Fatalf("no pages: %v", err)
-	}
-	for _, page := range more {
-		found = append(found, "docs/"+filepath.Base(page))
+	for _, pattern := range []string{"docs/*.md", "images/README.md", "servers/*/README.md", "servers/e2e/*/README.md"} {
+		more, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil || len(more) == 0 {
+			t.Fatalf("no pages %s: %v", pattern, err)
+		}
+		for _, page := range more {
+			page, err := filepath.Rel(root, page)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = append(found, filepath.ToSlash(page))
+		}
 	}
 	return found
 }
@@ -26,7 +32,7 @@ func pages(t *testing.T) []string {
 type block struct {
 	page string
 	line int
-	info string // what stands behind the fence; "" for an indented block
+	info string // what stands behind the fence; "yaml" for an indented block of that, "" for any other indented one
 	text string
 }
 
@@ -37,6 +43,9 @@ func blocks(page, text string) []block {
 	fenced := false
 	flush := func() {
 		if open != nil {
+			if open.info == "" && yamlPattern.MatchString(open.text) {
+				open.info = "yaml"
+			}
 			all = append(all, *open)
 		}
 		open = nil
@@ -70,6 +79,8 @@ func blocks(page, text string) []block {
 }
 
 var (
+	yamlPattern    = regexp.MustCompile(`^(#.*\n)*[a-z]+:[ \n]`)
+	outputPattern  = regexp.MustCompile(`^(FOUND |\{|\d)`)
 	linkPattern    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	inlinePattern  = regexp.MustCompile("`([^`]+)`")
 	headingPattern = regexp.MustCompile(`(?m)^#+ (.*)$`)
@@ -101,7 +112,4 @@ func headings(text string) []string {
 func lineOf(b block) string { return strconv.Itoa(b.line) }
 
 // isOutput says whether an indented block is what a program printed, rather than what somebody types.
-func isOutput(b block) bool {
-	first, _, _ := strings.Cut(b.text, "\n")
-	return strings.HasPrefix(first, "FOUND ") || strings.HasPrefix(first, "{")
-}
+func isOutput(b block) bool { return outputPattern.MatchString(b.text) }
