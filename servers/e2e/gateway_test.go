@@ -178,7 +178,7 @@ func TestLimits(t *testing.T) {
 	if result.Code != "too_large" || !strings.Contains(result.Text, "1024 bytes") || !strings.Contains(result.Text, "a smaller limit") {
 		t.Errorf("result bytes of a page: %+v, %+v", result, record)
 	}
-	result, record = b.refusal(t, client, "kubernetes_lint_manifests", map[string]any{"path": "kubernetes"})
+	result, record = b.refusal(t, client, "kubernetes_lint_manifests", map[string]any{"path": "kubernetes/shop-web.yaml"})
 	if result.IsError || len(result.Structured) > 1024 || !bytes.Contains(result.Structured, []byte(`"truncated":true`)) || !record.Result.Cut {
 		t.Errorf("result bytes: %d bytes, %+v, %+v", len(result.Structured), result, record)
 	}

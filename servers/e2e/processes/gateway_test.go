@@ -324,7 +324,7 @@ func writeGatewayFiles(b *testing.B, dir string) {
 		if w.server != "nothing" {
 			out, err := command(b, filepath.Join(dir, "bin", w.server), "tools").Output()
 			must(b, err)
-			must(b, os.WriteFile(name, out, 0o644)) //nolint:gosec // for the uid that the gateway runs as
+			must(b, os.WriteFile(name, out, 0o644))
 		}
 		lockFiles = append(lockFiles, name)
 	}
