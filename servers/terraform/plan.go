@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -65,6 +66,9 @@ func parsePlan(data []byte) (*plan, error) {
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return nil, &errPlan{fmt.Sprintf("byte %d: something stands behind the plan: give one plan at a time", decoder.InputOffset())}
+	}
+	if e := checkNames(data, reflect.TypeFor[plan]()); e != nil {
+		return nil, &errPlan{fmt.Sprintf("byte %d: %s: take the output of `terraform show -json PLANFILE` as it is", e.offset, e.text)}
 	}
 	if p.Values != nil {
 		return nil, &errPlan{"a state, and no plan: name the plan file, `terraform show -json PLANFILE`"}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -418,8 +419,8 @@ func (v Value) inner(element cty.Value, path string) Value {
 }
 
 // JSON returns what a JSON text says: of an IAM policy, for example. Where jsonencode was given values that
-// are not known, the others are known all the same. An unknown text is an unknown value; ok is false for a
-// known one that is no JSON.
+// are not known, the others are known all the same. An unknown text is an unknown value, and so is one that providers may
+// read in more than one way or that nests too deep; ok is false for a known one that is no JSON.
 func (v Value) JSON() (value Value, ok bool) {
 	if v.Unknown() {
 		if v.document == cty.NilVal {
@@ -429,8 +430,16 @@ func (v Value) JSON() (value Value, ok bool) {
 		return in, true
 	}
 	text, ok := v.Text()
-	if !ok || deeperThan([]byte(text), maxPlanNesting) > 0 {
+	switch {
+	case !ok:
 		return Value{}, false
+	case deeperThan([]byte(text), maxPlanNesting) > 0:
+		return v.hidden(fmt.Sprintf("its JSON: more than %d lists and objects inside one another", maxPlanNesting)), true
+	case !json.Valid([]byte(text)):
+		return Value{}, false
+	}
+	if e := checkNames([]byte(text), nil); e != nil {
+		return v.hidden("its JSON: " + e.text), true
 	}
 	t, err := ctyjson.ImpliedType([]byte(text))
 	if err != nil {
@@ -441,6 +450,12 @@ func (v Value) JSON() (value Value, ok bool) {
 		return Value{}, false
 	}
 	return v.inner(parsed, v.path), true
+}
+
+// hidden is the value, not known for a reason.
+func (v Value) hidden(reason string) Value {
+	v.value, v.reason = cty.DynamicVal, reason
+	return v
 }
 
 // Resources returns the resources and data sources that the value, or something in it, came from: of policy =

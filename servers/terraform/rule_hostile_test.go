@@ -42,3 +42,32 @@ func TestManyOfOneName(t *testing.T) {
 		t.Errorf("versioning is unknown of %d buckets, where it depends on more than are looked at", unknown)
 	}
 }
+
+// TestDocumentsOfTwoMeanings: a JSON text that the provider may read in another way than we is not known, in every rule
+// that reads one.
+func TestDocumentsOfTwoMeanings(t *testing.T) {
+	for name, tc := range map[string]struct{ rule, kind, attribute, before, after string }{
+		"policy": {"aws/iam-admin-policy", "aws_iam_policy", "policy", `"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]`, `"Statement": []`},
+		"policy, of two types": {"aws/iam-admin-policy", "aws_iam_policy", "policy", `"Statement": ""`,
+			`"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]`},
+		"policy, deep": {"aws/iam-admin-policy", "aws_iam_policy", "policy", `"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]`,
+			`"x": ` + strings.Repeat("[", maxPlanNesting) + strings.Repeat("]", maxPlanNesting)},
+		"grants":     {"google/iam-public", "google_pubsub_topic_iam_policy", "policy_data", `"bindings": [{"role": "roles/viewer", "members": ["allUsers"]}]`, `"bindings": ""`},
+		"containers": {"aws/ecs-privileged", "aws_ecs_task_definition", "container_definitions", `"privileged": true`, `"privileged": false`},
+	} {
+		text := "{" + tc.before + ", " + tc.after + "}"
+		if tc.kind == "aws_ecs_task_definition" {
+			text = "[" + text + "]"
+		}
+		config := fmt.Sprintf("resource %q \"x\" {\n  %s = <<EOT\n%s\nEOT\n}\n", tc.kind, tc.attribute, text)
+		verdict, reason := finding.Pass, ""
+		for _, f := range judgeTexts(t, newRuleBook(rules()), map[string]string{"main.tf": config}).findings {
+			if f.Rule == tc.rule {
+				verdict, reason = verdict.Worse(f.Verdict), f.Reason
+			}
+		}
+		if verdict != finding.Unknown || !strings.Contains(reason, "its JSON: ") {
+			t.Errorf("%s: %s, because %q", name, verdict, reason)
+		}
+	}
+}

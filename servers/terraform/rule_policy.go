@@ -56,7 +56,7 @@ func statementsWithin(v Value, seen map[*Resource]bool) ([]statement, []Result) 
 	case !ok:
 		return nil, nil // no JSON: the provider refuses it
 	case document.Unknown():
-		return documentStatements(v, seen)
+		return documentStatements(document, seen)
 	}
 	list := document.Key("Statement")
 	if list.Unknown() {
