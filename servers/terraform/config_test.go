@@ -293,7 +293,7 @@ resource "x_y" "z" {
   "resource": {"x_y": {"z": {
     "for_each": "${toset([\"a\"])}",
     "name": "${each.key}-${length(var.ports)}",
-    "nested": {"flag": true, "dynamic": {"deep": {"for_each": "${var.ports}", "content": {"number": "${deep.value}"}}}},
+    "nested": {"//": "a comment", "//": "and another", "flag": true, "dynamic": {"deep": {"for_each": "${var.ports}", "content": {"number": "${deep.value}"}}}},
     "dynamic": {"port": {"for_each": "${var.ports}", "content": {"number": "${port.value}"}}}
   }}}
 }`}

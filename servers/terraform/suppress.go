@@ -51,7 +51,11 @@ func findIgnores(name string, data []byte) []ignore {
 // codeLine is the line of the code that the comment at i is about.
 func codeLine(tokens hclsyntax.Tokens, i int) int {
 	line := tokens[i].Range.Start.Line
-	if i > 0 && tokens[i-1].Type != hclsyntax.TokenNewline && tokens[i-1].Type != hclsyntax.TokenComment {
+	before := i - 1
+	for before >= 0 && tokens[before].Type == hclsyntax.TokenComment && !bytes.HasSuffix(tokens[before].Bytes, []byte("\n")) {
+		before-- // another comment on the same line
+	}
+	if before >= 0 && tokens[before].Type != hclsyntax.TokenNewline && tokens[before].Type != hclsyntax.TokenComment {
 		return line
 	}
 	for _, token := range tokens[i+1:] {

@@ -72,6 +72,45 @@ resource "terraform_data" "neither" {
 	}
 }
 
+// TestSuppressionsAreComments: what reads like a suppression and is no comment of the language sets nothing aside.
+func TestSuppressionsAreComments(t *testing.T) {
+	book := newRuleBook([]Rule{{
+		ID: "test/a", Title: "a", Severity: finding.High, Types: []string{"terraform_data"}, Check: func(r *Resource) Result { return r.Attr("input").fails("fails") },
+	}})
+	const ignore = "bulkhead:ignore test/a a reason"
+	resource := func(input string) map[string]string {
+		return map[string]string{"main.tf": "resource \"terraform_data\" \"x\" {\n  input = " + input + "\n}\n"}
+	}
+	for name, tc := range map[string]struct {
+		texts      map[string]string
+		suppressed int
+	}{
+		"heredoc":                {resource("<<EOT\n# " + ignore + "\n// " + ignore + "\n/* " + ignore + " */\nEOT"), 0},
+		"indented heredoc":       {resource("<<-EOT\n    # " + ignore + "\n    EOT"), 0},
+		"heredoc in a call":      {resource("trimspace(<<EOT\n# " + ignore + "\nEOT\n  )"), 0},
+		"what ends no heredoc":   {resource("<<EOT\nEOT x\n# " + ignore + "\nEOT"), 0},
+		"string":                 {resource("\"# " + ignore + "\""), 0},
+		"string with quotes":     {resource("\"\\\" # " + ignore + "\""), 0},
+		"string in a template":   {resource("\"${\"# " + ignore + "\"}\""), 0},
+		"template, escaped":      {resource("\"$${ /* " + ignore + " */ }\""), 0},
+		"template in a heredoc":  {resource("<<EOT\n${\"# " + ignore + "\"}\n# " + ignore + "\nEOT"), 0},
+		"heredoc above":          {map[string]string{"main.tf": "locals {\n  l = <<EOT\n# " + ignore + "\nEOT\n}\n" + resource("1")["main.tf"]}, 0},
+		"JSON":                   {map[string]string{"main.tf.json": "{\"//\": \"# " + ignore + "\", \"resource\": {\"terraform_data\": {\"x\": {\"//\": \"" + ignore + "\", \"input\": 1}}}}"}, 0},
+		"above, of another file": {map[string]string{"a.tf": "# " + ignore + "\n", "main.tf": resource("1")["main.tf"]}, 0},
+		"above, behind a block":  {map[string]string{"main.tf": "locals {} /* of it */ # " + ignore + "\n" + resource("1")["main.tf"]}, 0},
+
+		"comment in a template":  {resource("\"${ /* " + ignore + " */ 1 }\""), 1},
+		"comment behind another": {resource("1 /* of it */ # " + ignore), 1},
+		"comment behind heredoc": {resource("<<EOT\nEOT\n  # " + ignore), 1},
+		"comments above":         {map[string]string{"main.tf": "/* of it */ # " + ignore + "\n\n/* more */\n" + resource("1")["main.tf"]}, 1},
+	} {
+		r := judgeTexts(t, book, tc.texts)
+		if r.suppressed != tc.suppressed || r.counts.Fail != 1-tc.suppressed || r.counts.Unknown != 0 {
+			t.Errorf("%s: %d suppressed, %+v: %s", name, r.suppressed, r.counts, said(r))
+		}
+	}
+}
+
 func sortedCopy(list []string) []string {
 	seen := map[string]bool{}
 	for _, s := range list {
