@@ -83,11 +83,12 @@ type loader struct {
 	files    files
 	budget   *budget
 	modules  map[string]*module
+	declared map[string]bool // the files that declare something
 	problems problems
 }
 
 func newLoader(f files) *loader {
-	return &loader{files: f, budget: newBudget(), modules: map[string]*module{}}
+	return &loader{files: f, budget: newBudget(), modules: map[string]*module{}, declared: map[string]bool{}}
 }
 
 // problems are what is wrong with a configuration, each once.
@@ -188,9 +189,15 @@ func (l *loader) readSource(m *module, name string) {
 	}
 }
 
+// looked says whether there was something to look at in a file: what it declares, or what is wrong with it.
+func (l *loader) looked(name string) bool {
+	return l.declared[name] || slices.ContainsFunc(l.problems.all, func(e *configError) bool { return e.place.File == name })
+}
+
 // declare adds one block of a file.
 func (l *loader) declare(m *module, b *hclsyntax.Block, override bool) {
 	if b.Type == "locals" {
+		l.declared[b.TypeRange.Filename] = true
 		for name, attribute := range b.Body.Attributes {
 			if _, twice := m.locals[name]; twice && !override {
 				l.problems.add(&configError{place: place(attribute.NameRange), text: "local." + clip(name) + " is declared twice"})
@@ -221,6 +228,7 @@ func (l *loader) declare(m *module, b *hclsyntax.Block, override bool) {
 	default: // moved, import, removed, check and what is to come declare nothing that is judged here
 		return
 	}
+	l.declared[b.TypeRange.Filename] = true
 	if len(b.Labels) != labels {
 		l.problems.add(&configError{place: place(b.TypeRange), text: fmt.Sprintf("a %s block has %d labels, not %d", b.Type, labels, len(b.Labels))})
 		return

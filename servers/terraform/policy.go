@@ -135,13 +135,7 @@ func withPolicies(c finding.Checker, own *checker, o *rego.Options) finding.Chec
 	}
 	c.Flagged = func(ctx context.Context) ([]finding.Finding, bool, error) {
 		findings, named, err := flagged(ctx)
-		var inputs []finding.Input
-		for _, plan := range own.plans {
-			if data, err := readPlan(plan); err == nil { // the check says what is wrong with it
-				inputs = append(inputs, finding.Input{Name: plan, Data: data})
-			}
-		}
-		findings, err = more(ctx, findings, err, inputs...)
+		findings, err = more(ctx, findings, err, own.texts...)
 		return findings, named, err
 	}
 	return c

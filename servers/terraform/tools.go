@@ -184,11 +184,18 @@ func callError(err error) error {
 	return mcpserver.PathError(err)
 }
 
-// noModuleError says that there is no configuration in a folder.
-type noModuleError struct{ dir string }
+// noModuleError says that there is no configuration in a folder: a gate that looks at nothing must not look like one that
+// finds nothing.
+type noModuleError struct {
+	dir   string
+	empty bool // there are files, and nothing in them
+}
 
 func (e *noModuleError) Error() string {
-	return fmt.Sprintf("no .tf or .tf.json file in or below %q", e.dir)
+	if e.empty {
+		return fmt.Sprintf("nothing to check: the .tf and .tf.json files in and below %q declare nothing; name the folder of a configuration", e.dir)
+	}
+	return fmt.Sprintf("nothing to check: no .tf or .tf.json file in or below %q; name the folder of a configuration", e.dir)
 }
 
 // judge checks every root module in and below a folder.
@@ -199,7 +206,10 @@ func (l *loader) judge(ctx context.Context, dir string, arguments map[string]str
 		return nil, err
 	}
 	if len(roots) == 0 && len(l.problems.all) == 0 {
-		return nil, &noModuleError{dir}
+		return nil, &noModuleError{dir: dir}
+	}
+	if len(l.declared)+len(l.problems.all) == 0 {
+		return nil, &noModuleError{dir: dir, empty: true}
 	}
 	for _, name := range sortedKeys(arguments) {
 		if !slices.ContainsFunc(roots, func(root string) bool { return l.modules[root] != nil && l.modules[root].variables[name] != nil }) {
