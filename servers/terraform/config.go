@@ -17,11 +17,11 @@ import (
 )
 
 // roots finds the root modules in and below a folder: the folders with sources that no other one calls, and those
-// that are deployed by themselves, too. The folder itself is one if it has sources.
-func (l *loader) roots(dir string) ([]string, error) {
+// that are deployed by themselves, too. The folder itself is one if it has sources. The others are called.
+func (l *loader) roots(dir string) (roots, others []string, err error) {
 	names, err := l.files.below(dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	folders := map[string]bool{}
 	for _, name := range names {
@@ -43,20 +43,41 @@ func (l *loader) roots(dir string) ([]string, error) {
 			}
 		}
 	}
-	var out []string
 	for _, folder := range sortedKeys(folders) {
 		if folder == path.Clean(dir) || !called[folder] || l.deployed(folder) {
-			out = append(out, folder)
+			roots = append(roots, folder)
+		} else {
+			others = append(others, folder)
 		}
 	}
-	if len(out) == 0 && len(folders) > 0 {
-		out = sortedKeys(folders)[:1] // modules that all call one another: the evaluation says so
+	return roots, others, nil
+}
+
+// unmade returns the first of some folders of which no call has made an instance: one with count = 0 must not hide what is
+// deployed by itself. One that another of them calls comes after it, since that may make an instance of it.
+func (l *loader) unmade(folders []string) (folder string, ok bool) {
+	left := slices.DeleteFunc(slices.Clone(folders), func(folder string) bool { return l.modules[folder].made })
+	called := map[string]bool{}
+	for _, folder := range left {
+		for _, child := range l.modules[folder].children {
+			if child != nil && child.dir != folder {
+				called[child.dir] = true
+			}
+		}
 	}
-	return out, nil
+	for _, folder := range left {
+		if !called[folder] {
+			return folder, true
+		}
+	}
+	if len(left) == 0 {
+		return "", false
+	}
+	return left[0], true // they all call one another: the evaluation says so
 }
 
 // deployed says whether a folder is a root module whoever else calls it: Terraform reads where the state is, and the
-// values of variables, in root modules alone. Else a call with count = 0 would hide it.
+// values of variables, in root modules alone.
 func (l *loader) deployed(dir string) bool {
 	for _, b := range l.modules[dir].settings {
 		if slices.ContainsFunc(b.body.Blocks, func(b *hclsyntax.Block) bool { return b.Type == "backend" || b.Type == "cloud" }) {
@@ -257,6 +278,7 @@ func (w *configWorld) given() map[*Resource]string {
 // instances.
 func (w *configWorld) collect(i *instance, described map[*module]bool) {
 	m := i.module
+	m.made = true
 	if !described[m] {
 		described[m] = true
 		for _, b := range m.settings {

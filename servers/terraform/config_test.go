@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -364,9 +365,59 @@ func TestCalledRoots(t *testing.T) {
 	} {
 		more["prod/main.tf"] = []byte("variable \"a\" {}\n")
 		more["decoy/main.tf"] = []byte("module \"p\" {\n  source = \"../prod\"\n  count  = 0\n}\n")
-		roots, err := newLoader(more).roots(".")
+		roots, _, err := newLoader(more).roots(".")
 		if err != nil || !slices.Equal(roots, []string{"decoy", "prod"}) {
 			t.Errorf("%s: %q, %v", name, roots, err)
+		}
+	}
+}
+
+// TestHiddenRoots: a module is judged by itself where no call makes an instance of it, and just there.
+func TestHiddenRoots(t *testing.T) {
+	call := func(source, more string) string {
+		return "module \"m\" {\n  source = \"" + source + "\"\n  a = 1\n" + more + "\n}\n"
+	}
+	const prod = "variable \"a\" {}\nresource \"terraform_data\" \"x\" {\n  input = var.a\n}\n"
+	for name, tc := range map[string]struct {
+		texts    map[string]string
+		arg      string
+		roots    string
+		resource string // what is judged
+		unknown  bool
+	}{
+		"no count":             {map[string]string{"decoy/main.tf": call("../prod", "")}, "", "decoy", "module.m.terraform_data.x", false},
+		"count = 0":            {map[string]string{"decoy/main.tf": call("../prod", "count = 0")}, "", "decoy prod", "terraform_data.x", true},
+		"for_each = {}":        {map[string]string{"decoy/main.tf": call("../prod", "for_each = {}")}, "", "decoy prod", "terraform_data.x", true},
+		"JSON":                 {map[string]string{"decoy/main.tf.json": `{"module": {"m": {"source": "../prod", "a": 1, "for_each": {}}}}`}, "", "decoy prod", "terraform_data.x", true},
+		"a default":            {map[string]string{"decoy/main.tf": "variable \"n\" {\n  default = false\n}\n" + call("../prod", "count = var.n ? 1 : 0")}, "", "decoy prod", "terraform_data.x", true},
+		"a value":              {map[string]string{"decoy/main.tf": "variable \"n\" {}\n" + call("../prod", "count = var.n ? 1 : 0"), "decoy/x.auto.tfvars": "n = false\n"}, "", "decoy prod", "terraform_data.x", true},
+		"an argument":          {map[string]string{"decoy/main.tf": call("../prod", "count = 0")}, "a", "decoy prod", "terraform_data.x", false},
+		"another makes one":    {map[string]string{"decoy/main.tf": call("../prod", "count = 0"), "real/main.tf": call("../prod", "")}, "", "decoy real", "module.m.terraform_data.x", false},
+		"a module between":     {map[string]string{"decoy/main.tf": call("../between", "count = 0"), "between/main.tf": "variable \"a\" {}\n" + call("../prod", "")}, "", "between decoy", "module.m.terraform_data.x", false},
+		"a decoy between":      {map[string]string{"decoy/main.tf": call("../between", "count = 0"), "between/main.tf": "variable \"a\" {}\n" + call("../prod", "count = 0")}, "", "between decoy prod", "terraform_data.x", true},
+		"of one another":       {map[string]string{"decoy/main.tf": "locals {}\n", "between/main.tf": "variable \"a\" {}\n" + call("../prod", ""), "prod/call.tf": call("../between", "count = 0")}, "", "between decoy", "module.m.terraform_data.x", false},
+		"of the folder itself": {map[string]string{"main.tf": call("./prod", "count = 0")}, "", ". prod", "terraform_data.x", true},
+		"below the folder":     {map[string]string{"main.tf": call("./between", "count = 0"), "between/main.tf": "variable \"a\" {}\n"}, "", ". between prod", "terraform_data.x", true},
+	} {
+		files := textFiles{"prod/main.tf": []byte(prod)}
+		for file, text := range tc.texts {
+			files[file] = []byte(text)
+		}
+		arguments := map[string]string{}
+		if tc.arg != "" {
+			arguments[tc.arg] = "1"
+		}
+		var judged []string
+		book := newRuleBook([]Rule{{ID: "test/a", Title: "a", Severity: finding.High, Types: []string{"terraform_data"}, Check: func(r *Resource) Result {
+			judged = append(judged, fmt.Sprintf("%s %t", r.Address, r.Attr("input").Unknown()))
+			return pass()
+		}}})
+		roots, err := newLoader(files).judge(t.Context(), ".", arguments, book, &report{})
+		if got := strings.Join(roots, " "); err != nil || got != tc.roots {
+			t.Errorf("%s: roots are %s, not %s: %v", name, got, tc.roots, err)
+		}
+		if want := fmt.Sprintf("%s %t", tc.resource, tc.unknown); !slices.Equal(judged, []string{want}) {
+			t.Errorf("%s: %q are judged, not %q", name, judged, want)
 		}
 	}
 }

@@ -40,6 +40,7 @@ type module struct {
 	expressions map[*hclsyntax.Attribute]*expression
 	children    map[string]*module // by the name of the call; nil for what is not in the workspace
 	missing     map[string]string  // why a call has no child
+	made        bool               // whether there is an instance of it
 }
 
 // block is one block of a module.

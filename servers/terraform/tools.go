@@ -201,26 +201,34 @@ func (e *noModuleError) Error() string {
 // judge checks every root module in and below a folder.
 func (l *loader) judge(ctx context.Context, dir string, arguments map[string]string, book *ruleBook, r *report) ([]string, error) {
 	l.budget.expired = ctx.Err
-	roots, err := l.roots(dir)
+	roots, others, err := l.roots(dir)
 	if err != nil {
 		return nil, err
 	}
-	if len(roots) == 0 && len(l.problems.all) == 0 {
+	switch {
+	case len(l.declared)+len(l.problems.all) > 0:
+	case len(roots)+len(others) == 0:
 		return nil, &noModuleError{dir: dir}
-	}
-	if len(l.declared)+len(l.problems.all) == 0 {
+	default:
 		return nil, &noModuleError{dir: dir, empty: true}
-	}
-	for _, name := range sortedKeys(arguments) {
-		if !slices.ContainsFunc(roots, func(root string) bool { return l.modules[root] != nil && l.modules[root].variables[name] != nil }) {
-			l.problems.add(&configError{text: fmt.Sprintf("a value is given for var.%s, which no root module declares", clip(name))})
-		}
 	}
 	for _, root := range roots {
 		if err := l.checkRoot(ctx, root, arguments, book, r); err != nil {
 			return nil, err
 		}
 	}
+	for root, ok := l.unmade(others); ok; root, ok = l.unmade(others) {
+		roots = append(roots, root)
+		if err := l.checkRoot(ctx, root, arguments, book, r); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range sortedKeys(arguments) {
+		if !slices.ContainsFunc(roots, func(root string) bool { return l.modules[root].variables[name] != nil }) {
+			l.problems.add(&configError{text: fmt.Sprintf("a value is given for var.%s, which no root module declares", clip(name))})
+		}
+	}
+	slices.Sort(roots)
 	l.suppressions(book, r)
 	r.unreadable(l.problems)
 	r.sort()
