@@ -27,6 +27,7 @@ type checker struct {
 	plans     []string        // as --plan names them
 	texts     []finding.Input // those that could be read: standard input is there once
 	arguments map[string]string
+	selection selection
 }
 
 // stdinPlan is what --plan names standard input by.
@@ -49,6 +50,15 @@ func newChecker(policies *rego.Options) finding.Checker {
 				c.plans = append(c.plans, s)
 				return nil
 			})
+			choose := func(list *[]string) func(string) error {
+				return func(s string) error {
+					rules, err := parseRules(s)
+					*list = append(*list, rules...)
+					return err
+				}
+			}
+			fs.Func("only", "hold the inputs to these `rules` alone: ids, or THEME/*, separated by commas (repeatable)", choose(&c.selection.only))
+			fs.Func("skip", "leave out these `rules`, in the same form (repeatable)", choose(&c.selection.skip))
 			fs.Func("var", "a value of a root module's variable: `NAME=VALUE` (repeatable)", func(s string) error {
 				name, value, ok := strings.Cut(s, "=")
 				if !ok || name == "" {
@@ -111,6 +121,7 @@ func (c *checker) judge(ctx context.Context, name string) ([]finding.Finding, er
 		return nil, fmt.Errorf("%s: nothing to check: it declares nothing", name)
 	}
 	findings, problems := r.split()
+	findings = c.selection.of(findings)
 	for i := range findings {
 		findings[i].Location.File = filepath.Join(top, findings[i].Location.File)
 	}
@@ -141,7 +152,8 @@ func (c *checker) text(ctx context.Context, in finding.Input) ([]finding.Finding
 		}
 		return nil, err
 	}
-	return r.split()
+	findings, problems := r.split()
+	return c.selection.of(findings), problems
 }
 
 // split parts what could not be read from the findings: the check subcommand has an exit code of its own for that.
@@ -169,7 +181,7 @@ func (c *checker) judgePlans(ctx context.Context) (findings []finding.Finding, n
 			c.texts = append(c.texts, in)
 			r := &report{passes: true}
 			if _, err = judgePlan(ctx, in.Name, in.Data, c.book, r); err == nil {
-				findings = append(findings, r.findings...)
+				findings = append(findings, c.selection.of(r.findings)...)
 			}
 		}
 		if err != nil {
@@ -184,7 +196,7 @@ func (c *checker) readPlan(name string) (in finding.Input, err error) {
 	if name == stdinPlan {
 		in.Name = finding.Stdin
 		if info, err := c.stdin.Stat(); err == nil && info.Mode()&fs.ModeCharDevice != 0 {
-			return in, errors.New("nothing is piped into it: run terraform show -json PLANFILE | terraform check --plan -")
+			return in, errors.New("nothing is piped into it: pipe the output of `terraform show -json PLANFILE` into it")
 		}
 		in.Data, err = limit.ReadAll(c.stdin, maxCheckPlan)
 		return in, err

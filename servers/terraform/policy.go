@@ -134,6 +134,9 @@ func withPolicies(c finding.Checker, own *checker, o *rego.Options) finding.Chec
 		return more(ctx, findings, err, in)
 	}
 	c.Flagged = func(ctx context.Context) ([]finding.Finding, bool, error) {
+		if own.selection.empty() && !o.Given() {
+			return nil, true, errors.New("nothing to check: --only and --skip leave no rule")
+		}
 		findings, named, err := flagged(ctx)
 		findings, err = more(ctx, findings, err, own.texts...)
 		return findings, named, err
