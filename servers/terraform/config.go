@@ -60,7 +60,7 @@ func (l *loader) unmade(folders []string) (folder string, ok bool) {
 	called := map[string]bool{}
 	for _, folder := range left {
 		for _, child := range l.modules[folder].children {
-			if child != nil && child.dir != folder {
+			if child != nil {
 				called[child.dir] = true
 			}
 		}

@@ -393,7 +393,7 @@ func TestHiddenRoots(t *testing.T) {
 		"a value":              {map[string]string{"decoy/main.tf": "variable \"n\" {}\n" + call("../prod", "count = var.n ? 1 : 0"), "decoy/x.auto.tfvars": "n = false\n"}, "", "decoy prod", "terraform_data.x", true},
 		"an argument":          {map[string]string{"decoy/main.tf": call("../prod", "count = 0")}, "a", "decoy prod", "terraform_data.x", false},
 		"another makes one":    {map[string]string{"decoy/main.tf": call("../prod", "count = 0"), "real/main.tf": call("../prod", "")}, "", "decoy real", "module.m.terraform_data.x", false},
-		"a module between":     {map[string]string{"decoy/main.tf": call("../between", "count = 0"), "between/main.tf": "variable \"a\" {}\n" + call("../prod", "")}, "", "between decoy", "module.m.terraform_data.x", false},
+		"a module between":     {map[string]string{"decoy/main.tf": call("../zone", "count = 0"), "zone/main.tf": "variable \"a\" {}\n" + call("../prod", "")}, "", "decoy zone", "module.m.terraform_data.x", false},
 		"a decoy between":      {map[string]string{"decoy/main.tf": call("../between", "count = 0"), "between/main.tf": "variable \"a\" {}\n" + call("../prod", "count = 0")}, "", "between decoy prod", "terraform_data.x", true},
 		"of one another":       {map[string]string{"decoy/main.tf": "locals {}\n", "between/main.tf": "variable \"a\" {}\n" + call("../prod", ""), "prod/call.tf": call("../between", "count = 0")}, "", "between decoy", "module.m.terraform_data.x", false},
 		"of the folder itself": {map[string]string{"main.tf": call("./prod", "count = 0")}, "", ". prod", "terraform_data.x", true},
