@@ -14,14 +14,18 @@ import (
 	"github.com/zclconf/go-cty/cty"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/workspace"
 )
 
 // roots finds the root modules in and below a folder: the folders with sources that no other one calls, and those
 // that are deployed by themselves, too. The folder itself is one if it has sources. The others are called.
 func (l *loader) roots(dir string) (roots, others []string, err error) {
-	names, err := l.files.below(dir)
-	if err != nil {
+	names, err := l.files.parts(dir)
+	if err != nil && len(names) == 0 {
 		return nil, nil, err
+	}
+	for _, problem := range workspace.Problems(err) {
+		l.problems.add(&configError{text: problem.Error()})
 	}
 	folders := map[string]bool{}
 	for _, name := range names {
@@ -77,7 +81,7 @@ func (l *loader) unmade(folders []string) (folder string, ok bool) {
 }
 
 // deployed says whether a folder is a root module whoever else calls it: Terraform reads where the state is, and the
-// values of variables, in root modules alone.
+// values of variables, in root modules alone, and writes its lock file there.
 func (l *loader) deployed(dir string) bool {
 	for _, b := range l.modules[dir].settings {
 		if slices.ContainsFunc(b.body.Blocks, func(b *hclsyntax.Block) bool { return b.Type == "backend" || b.Type == "cloud" }) {
@@ -85,7 +89,7 @@ func (l *loader) deployed(dir string) bool {
 		}
 	}
 	names, _ := l.files.folder(dir)
-	return slices.ContainsFunc(names, isValues)
+	return slices.ContainsFunc(names, func(name string) bool { return isValues(name) || name == ".terraform.lock.hcl" })
 }
 
 // isValues says whether Terraform reads values of variables from a file of this name unasked.

@@ -361,6 +361,7 @@ func TestCalledRoots(t *testing.T) {
 	for name, more := range map[string]textFiles{
 		"a backend": {"prod/backend.tf": []byte("terraform {\n  backend \"s3\" {}\n}\n")},
 		"JSON":      {"prod/backend.tf.json": []byte(`{"terraform": {"backend": {"s3": {}}}}`)},
+		"a lock":    {"prod/.terraform.lock.hcl": nil},
 		"values":    {"prod/prod.auto.tfvars": []byte("a = 1\n")},
 	} {
 		more["prod/main.tf"] = []byte("variable \"a\" {}\n")

@@ -18,10 +18,12 @@ import (
 // files is where a configuration is read from. Paths are slash-separated and relative to one root.
 type files interface {
 	read(name string) ([]byte, error)
-	// folder returns the names of the files in a folder, and below the names of those in and below it, relative to
-	// it; both sorted.
+	// folder returns the names of the files in a folder, below those of the files in and below it, and parts those that
+	// belong to configurations in and below it, be they readable or not; all relative to it, and sorted. An error of below
+	// or parts says what is missing from the names that come with it.
 	folder(dir string) ([]string, error)
 	below(dir string) ([]string, error)
+	parts(dir string) ([]string, error)
 }
 
 // module is what one folder declares. It is parsed once, and shared by all its instances.
@@ -116,6 +118,9 @@ func isSource(name string) bool {
 	base := path.Base(name)
 	return (strings.HasSuffix(base, ".tf") || strings.HasSuffix(base, ".tf.json")) && !strings.HasPrefix(base, ".") && !strings.HasSuffix(base, "~")
 }
+
+// isPart says whether Terraform reads a file of this name unasked.
+func isPart(name string) bool { return isSource(name) || isValues(path.Base(name)) }
 
 // isOverride says whether the file's blocks are laid over those of the others.
 func isOverride(name string) bool {
