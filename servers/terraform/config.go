@@ -218,6 +218,9 @@ func (c *check) readValues(name string, into map[string]cty.Value) {
 		}
 		converter := jsonConverter{}
 		attributes = converter.body(file.Body, "variable.default", hcl.Range{Filename: name}).Attributes
+		for _, e := range converter.problems {
+			c.problems.add(e)
+		}
 	} else {
 		body, problems := parseFile(name, data)
 		for _, e := range problems {

@@ -59,6 +59,10 @@ func TestBadInput(t *testing.T) {
 			[]string{"a.tf:1:14", "Invalid expression", "test/input terraform_data.x"},
 		},
 		"broken JSON": {map[string]string{"main.tf.json": `{"resource": [}`}, []string{"main.tf.json:1:15"}},
+		"a value twice in JSON": {
+			map[string]string{"main.tf": "variable \"a\" {}\nvariable \"b\" {}\n", "terraform.tfvars.json": `{"a": {"x": 1, "x": 2}, "b": 1, "b": 2}`},
+			[]string{`"x" is there twice in one object`, "Duplicate attribute definition"},
+		},
 		"a block twice in JSON": {
 			map[string]string{"main.tf.json": `{"resource": {"terraform_data": {"x": {"//": 1, "input": [{"//": 1, "//": 2, "a": {"b": 1}, "a": {"b": 2}}]}, "y": {"dynamic": {"input": {"for_each": [1], "content": {"c": 1, "c": 2}}}}}}}`},
 			[]string{`"a" is there twice in one object: write blocks of one type as a list`, `"c" is there twice`},

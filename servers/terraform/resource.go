@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -224,6 +225,7 @@ type Value struct {
 	origins   []origin
 	document  cty.Value // what jsonencode was given, where some of it is not known
 	sensitive bool
+	anyCase   bool // whether it is of a JSON text, whose readers mostly do not tell the case of names apart
 }
 
 // origin is a mark on values: what they came from.
@@ -366,11 +368,31 @@ func (v Value) Elements() []Value {
 // Key returns what a map or object has under a key, whose parts may be parted by dots. What is not there is null.
 func (v Value) Key(key string) Value {
 	name, rest, deeper := strings.Cut(key, ".")
-	next := v.key(name)
+	next := v.named(name)
 	if deeper {
 		return next.Key(rest)
 	}
 	return next
+}
+
+// named is key for a name that a rule asks for, which a JSON text may have in another case.
+func (v Value) named(name string) Value {
+	if !v.anyCase || !v.IsMap() {
+		return v.key(name)
+	}
+	found := ""
+	for it := v.value.ElementIterator(); it.Next(); {
+		key, _ := it.Element()
+		switch other := key.AsString(); {
+		case !strings.EqualFold(other, name):
+		case found != "":
+			v.path = join(v.path, name)
+			return v.hidden("its JSON: " + name + " is there twice in one object, but for case")
+		default:
+			found = other
+		}
+	}
+	return v.key(cmp.Or(found, name))
 }
 
 func (v Value) key(name string) Value {
@@ -408,7 +430,7 @@ func (v Value) Keys() []string {
 // inner is a value inside v: what v came from, it came from too.
 func (v Value) inner(element cty.Value, path string) Value {
 	in := newValue(element, path, v.place)
-	in.sensitive = in.sensitive || v.sensitive
+	in.sensitive, in.anyCase = in.sensitive || v.sensitive, v.anyCase
 	if len(v.origins) > 0 {
 		in.origins = append(in.origins, v.origins...)
 		if in.Unknown() {
@@ -427,6 +449,7 @@ func (v Value) JSON() (value Value, ok bool) {
 			return v, true
 		}
 		in := newValue(v.document, v.path, v.place)
+		in.anyCase = true
 		return in, true
 	}
 	text, ok := v.Text()
@@ -449,6 +472,7 @@ func (v Value) JSON() (value Value, ok bool) {
 	if err != nil {
 		return Value{}, false
 	}
+	v.anyCase = true
 	return v.inner(parsed, v.path), true
 }
 
