@@ -26,13 +26,13 @@ func (f workspaceFiles) folder(dir string) ([]string, error) {
 	if err != nil && len(names) > 0 {
 		// What is no part of a configuration may be what it likes. A part that cannot be looked at is told when it is read.
 		_, _ = f.root.Read(dir, func(name string) bool {
-			if isPart(name) && path.Dir(name) == path.Clean(dir) && !slices.Contains(names, name) {
+			if isPart(name) && path.Dir(name) == path.Clean(dir) {
 				names = append(names, name)
 			}
 			return false
 		})
 		slices.Sort(names)
-		err = nil
+		names, err = slices.Compact(names), nil
 	}
 	return within(dir, names), err
 }
