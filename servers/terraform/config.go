@@ -14,14 +14,18 @@ import (
 	"github.com/zclconf/go-cty/cty"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/workspace"
 )
 
 // roots finds the root modules in and below a folder: the folders with sources that no other one calls, and those
-// that are deployed by themselves, too. The folder itself is one if it has sources.
-func (l *loader) roots(dir string) ([]string, error) {
-	names, err := l.files.below(dir)
-	if err != nil {
-		return nil, err
+// that are deployed by themselves, too. The folder itself is one if it has sources. The others are called.
+func (l *loader) roots(dir string) (roots, others []string, err error) {
+	names, err := l.files.parts(dir)
+	if err != nil && len(names) == 0 {
+		return nil, nil, err
+	}
+	for _, problem := range workspace.Problems(err) {
+		l.problems.add(&configError{text: problem.Error()})
 	}
 	folders := map[string]bool{}
 	for _, name := range names {
@@ -43,20 +47,41 @@ func (l *loader) roots(dir string) ([]string, error) {
 			}
 		}
 	}
-	var out []string
 	for _, folder := range sortedKeys(folders) {
 		if folder == path.Clean(dir) || !called[folder] || l.deployed(folder) {
-			out = append(out, folder)
+			roots = append(roots, folder)
+		} else {
+			others = append(others, folder)
 		}
 	}
-	if len(out) == 0 && len(folders) > 0 {
-		out = sortedKeys(folders)[:1] // modules that all call one another: the evaluation says so
+	return roots, others, nil
+}
+
+// unmade returns the first of some folders of which no call has made an instance: one with count = 0 must not hide what is
+// deployed by itself. One that another of them calls comes after it, since that may make an instance of it.
+func (l *loader) unmade(folders []string) (folder string, ok bool) {
+	left := slices.DeleteFunc(slices.Clone(folders), func(folder string) bool { return l.modules[folder].made })
+	called := map[string]bool{}
+	for _, folder := range left {
+		for _, child := range l.modules[folder].children {
+			if child != nil {
+				called[child.dir] = true
+			}
+		}
 	}
-	return out, nil
+	for _, folder := range left {
+		if !called[folder] {
+			return folder, true
+		}
+	}
+	if len(left) == 0 {
+		return "", false
+	}
+	return left[0], true // they all call one another: the evaluation says so
 }
 
 // deployed says whether a folder is a root module whoever else calls it: Terraform reads where the state is, and the
-// values of variables, in root modules alone. Else a call with count = 0 would hide it.
+// values of variables, in root modules alone, and writes its lock file there.
 func (l *loader) deployed(dir string) bool {
 	for _, b := range l.modules[dir].settings {
 		if slices.ContainsFunc(b.body.Blocks, func(b *hclsyntax.Block) bool { return b.Type == "backend" || b.Type == "cloud" }) {
@@ -64,7 +89,7 @@ func (l *loader) deployed(dir string) bool {
 		}
 	}
 	names, _ := l.files.folder(dir)
-	return slices.ContainsFunc(names, isValues)
+	return slices.ContainsFunc(names, func(name string) bool { return isValues(name) || name == ".terraform.lock.hcl" })
 }
 
 // isValues says whether Terraform reads values of variables from a file of this name unasked.
@@ -193,6 +218,9 @@ func (c *check) readValues(name string, into map[string]cty.Value) {
 		}
 		converter := jsonConverter{}
 		attributes = converter.body(file.Body, "variable.default", hcl.Range{Filename: name}).Attributes
+		for _, e := range converter.problems {
+			c.problems.add(e)
+		}
 	} else {
 		body, problems := parseFile(name, data)
 		for _, e := range problems {
@@ -257,6 +285,7 @@ func (w *configWorld) given() map[*Resource]string {
 // instances.
 func (w *configWorld) collect(i *instance, described map[*module]bool) {
 	m := i.module
+	m.made = true
 	if !described[m] {
 		described[m] = true
 		for _, b := range m.settings {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -293,7 +294,7 @@ resource "x_y" "z" {
   "resource": {"x_y": {"z": {
     "for_each": "${toset([\"a\"])}",
     "name": "${each.key}-${length(var.ports)}",
-    "nested": {"flag": true, "dynamic": {"deep": {"for_each": "${var.ports}", "content": {"number": "${deep.value}"}}}},
+    "nested": {"//": "a comment", "//": "and another", "flag": true, "dynamic": {"deep": {"for_each": "${var.ports}", "content": {"number": "${deep.value}"}}}},
     "dynamic": {"port": {"for_each": "${var.ports}", "content": {"number": "${port.value}"}}}
   }}}
 }`}
@@ -360,13 +361,64 @@ func TestCalledRoots(t *testing.T) {
 	for name, more := range map[string]textFiles{
 		"a backend": {"prod/backend.tf": []byte("terraform {\n  backend \"s3\" {}\n}\n")},
 		"JSON":      {"prod/backend.tf.json": []byte(`{"terraform": {"backend": {"s3": {}}}}`)},
+		"a lock":    {"prod/.terraform.lock.hcl": nil},
 		"values":    {"prod/prod.auto.tfvars": []byte("a = 1\n")},
 	} {
 		more["prod/main.tf"] = []byte("variable \"a\" {}\n")
 		more["decoy/main.tf"] = []byte("module \"p\" {\n  source = \"../prod\"\n  count  = 0\n}\n")
-		roots, err := newLoader(more).roots(".")
+		roots, _, err := newLoader(more).roots(".")
 		if err != nil || !slices.Equal(roots, []string{"decoy", "prod"}) {
 			t.Errorf("%s: %q, %v", name, roots, err)
+		}
+	}
+}
+
+// TestHiddenRoots: a module is judged by itself where no call makes an instance of it, and just there.
+func TestHiddenRoots(t *testing.T) {
+	call := func(source, more string) string {
+		return "module \"m\" {\n  source = \"" + source + "\"\n  a = 1\n" + more + "\n}\n"
+	}
+	const prod = "variable \"a\" {}\nresource \"terraform_data\" \"x\" {\n  input = var.a\n}\n"
+	for name, tc := range map[string]struct {
+		texts    map[string]string
+		arg      string
+		roots    string
+		resource string // what is judged
+		unknown  bool
+	}{
+		"no count":             {map[string]string{"decoy/main.tf": call("../prod", "")}, "", "decoy", "module.m.terraform_data.x", false},
+		"count = 0":            {map[string]string{"decoy/main.tf": call("../prod", "count = 0")}, "", "decoy prod", "terraform_data.x", true},
+		"for_each = {}":        {map[string]string{"decoy/main.tf": call("../prod", "for_each = {}")}, "", "decoy prod", "terraform_data.x", true},
+		"JSON":                 {map[string]string{"decoy/main.tf.json": `{"module": {"m": {"source": "../prod", "a": 1, "for_each": {}}}}`}, "", "decoy prod", "terraform_data.x", true},
+		"a default":            {map[string]string{"decoy/main.tf": "variable \"n\" {\n  default = false\n}\n" + call("../prod", "count = var.n ? 1 : 0")}, "", "decoy prod", "terraform_data.x", true},
+		"a value":              {map[string]string{"decoy/main.tf": "variable \"n\" {}\n" + call("../prod", "count = var.n ? 1 : 0"), "decoy/x.auto.tfvars": "n = false\n"}, "", "decoy prod", "terraform_data.x", true},
+		"an argument":          {map[string]string{"decoy/main.tf": call("../prod", "count = 0")}, "a", "decoy prod", "terraform_data.x", false},
+		"another makes one":    {map[string]string{"decoy/main.tf": call("../prod", "count = 0"), "real/main.tf": call("../prod", "")}, "", "decoy real", "module.m.terraform_data.x", false},
+		"a module between":     {map[string]string{"decoy/main.tf": call("../zone", "count = 0"), "zone/main.tf": "variable \"a\" {}\n" + call("../prod", "")}, "", "decoy zone", "module.m.terraform_data.x", false},
+		"a decoy between":      {map[string]string{"decoy/main.tf": call("../between", "count = 0"), "between/main.tf": "variable \"a\" {}\n" + call("../prod", "count = 0")}, "", "between decoy prod", "terraform_data.x", true},
+		"of one another":       {map[string]string{"decoy/main.tf": "locals {}\n", "between/main.tf": "variable \"a\" {}\n" + call("../prod", ""), "prod/call.tf": call("../between", "count = 0")}, "", "between decoy", "module.m.terraform_data.x", false},
+		"of the folder itself": {map[string]string{"main.tf": call("./prod", "count = 0")}, "", ". prod", "terraform_data.x", true},
+		"below the folder":     {map[string]string{"main.tf": call("./between", "count = 0"), "between/main.tf": "variable \"a\" {}\n"}, "", ". between prod", "terraform_data.x", true},
+	} {
+		files := textFiles{"prod/main.tf": []byte(prod)}
+		for file, text := range tc.texts {
+			files[file] = []byte(text)
+		}
+		arguments := map[string]string{}
+		if tc.arg != "" {
+			arguments[tc.arg] = "1"
+		}
+		var judged []string
+		book := newRuleBook([]Rule{{ID: "test/a", Title: "a", Severity: finding.High, Types: []string{"terraform_data"}, Check: func(r *Resource) Result {
+			judged = append(judged, fmt.Sprintf("%s %t", r.Address, r.Attr("input").Unknown()))
+			return pass()
+		}}})
+		roots, err := newLoader(files).judge(t.Context(), ".", arguments, book, &report{})
+		if got := strings.Join(roots, " "); err != nil || got != tc.roots {
+			t.Errorf("%s: roots are %s, not %s: %v", name, got, tc.roots, err)
+		}
+		if want := fmt.Sprintf("%s %t", tc.resource, tc.unknown); !slices.Equal(judged, []string{want}) {
+			t.Errorf("%s: %q are judged, not %q", name, judged, want)
 		}
 	}
 }

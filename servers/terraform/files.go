@@ -21,19 +21,44 @@ func (f workspaceFiles) read(name string) ([]byte, error) {
 	return file.Data, err
 }
 
-func (f workspaceFiles) folder(dir string) ([]string, error) { return f.list(dir, false) }
+func (f workspaceFiles) folder(dir string) ([]string, error) {
+	names, err := f.root.List(dir, false)
+	if err != nil && len(names) > 0 {
+		// What is no part of a configuration may be what it likes. A part that cannot be looked at is told when it is read.
+		_, _ = f.root.Read(dir, func(name string) bool {
+			if isPart(name) && path.Dir(name) == path.Clean(dir) {
+				names = append(names, name)
+			}
+			return false
+		})
+		slices.Sort(names)
+		names, err = slices.Compact(names), nil
+	}
+	return within(dir, names), err
+}
 
-func (f workspaceFiles) below(dir string) ([]string, error) { return f.list(dir, true) }
+func (f workspaceFiles) below(dir string) ([]string, error) {
+	names, err := f.root.List(dir, true)
+	return within(dir, names), err
+}
 
-func (f workspaceFiles) list(dir string, deep bool) ([]string, error) {
-	names, err := f.root.List(dir, deep)
+func (f workspaceFiles) parts(dir string) (names []string, err error) {
+	_, err = f.root.Read(dir, func(name string) bool {
+		if isPart(name) {
+			names = append(names, name)
+		}
+		return false
+	})
+	slices.Sort(names)
+	return within(dir, names), err
+}
+
+// within makes names relative to a folder that they are in.
+func within(dir string, names []string) []string {
 	for i, name := range names {
 		names[i] = strings.TrimPrefix(name, dir+"/")
 	}
-	if len(names) > 0 {
-		return names, nil // what cannot be listed beside them is no part of a configuration
-	}
-	return nil, err
+	return names
 }
 
 // textFiles are files that came as text, by name.
@@ -67,6 +92,11 @@ func (f textFiles) below(dir string) ([]string, error) {
 	}
 	slices.Sort(names)
 	return names, nil
+}
+
+func (f textFiles) parts(dir string) ([]string, error) {
+	names, err := f.below(dir)
+	return slices.DeleteFunc(names, func(name string) bool { return !isPart(name) }), err
 }
 
 // add takes one more text.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"reflect"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -45,8 +47,26 @@ func policyForm(name string, data []byte, values int) (any, error) {
 		}
 		return nil, e
 	}
+	if e := checkNames(data, typeOfDocument(content)); e != nil {
+		return nil, &configError{
+			place: finding.Location{File: name, Line: 1 + bytes.Count(data[:e.offset], []byte("\n"))},
+			text:  e.text + ": policies would see one thing, and others another",
+		}
+	}
 	hideSensitive(content)
 	return content, nil
+}
+
+// typeOfDocument is the type whose names a JSON document has: that of a plan, which says the version of its format, or
+// none.
+func typeOfDocument(content any) reflect.Type {
+	object, _ := content.(map[string]any)
+	for name := range object {
+		if strings.EqualFold(name, "format_version") {
+			return reflect.TypeFor[plan]()
+		}
+	}
+	return nil
 }
 
 // isJSON says whether a file is JSON by its name, or by how it begins where the name says nothing.

@@ -58,7 +58,15 @@ func TestBadInput(t *testing.T) {
 			map[string]string{"a.tf": "locals { x = }", "b.tf": data("1")},
 			[]string{"a.tf:1:14", "Invalid expression", "test/input terraform_data.x"},
 		},
-		"broken JSON":     {map[string]string{"main.tf.json": `{"resource": [}`}, []string{"main.tf.json:1:15"}},
+		"broken JSON": {map[string]string{"main.tf.json": `{"resource": [}`}, []string{"main.tf.json:1:15"}},
+		"a value twice in JSON": {
+			map[string]string{"main.tf": "variable \"a\" {}\nvariable \"b\" {}\n", "terraform.tfvars.json": `{"a": {"x": 1, "x": 2}, "b": 1, "b": 2}`},
+			[]string{`"x" is there twice in one object`, "Duplicate attribute definition"},
+		},
+		"a block twice in JSON": {
+			map[string]string{"main.tf.json": `{"resource": {"terraform_data": {"x": {"//": 1, "input": [{"//": 1, "//": 2, "a": {"b": 1}, "a": {"b": 2}}]}, "y": {"dynamic": {"input": {"for_each": [1], "content": {"c": 1, "c": 2}}}}}}}`},
+			[]string{`"a" is there twice in one object: write blocks of one type as a list`, `"c" is there twice`},
+		},
 		"not UTF-8":       {map[string]string{"main.tf": "locals {\n a = \"\xff\"\n}"}, []string{"main.tf:2", "not UTF-8"}},
 		"cycle of locals": {map[string]string{"main.tf": "locals {\n  a = local.b\n  b = local.a\n}\n" + data("local.a")}, []string{"a cycle: local.a", "test/input"}},
 		"cycle of resources": {

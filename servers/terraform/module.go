@@ -18,10 +18,12 @@ import (
 // files is where a configuration is read from. Paths are slash-separated and relative to one root.
 type files interface {
 	read(name string) ([]byte, error)
-	// folder returns the names of the files in a folder, and below the names of those in and below it, relative to
-	// it; both sorted.
+	// folder returns the names of the files in a folder, below those of the files in and below it, and parts those that
+	// belong to configurations in and below it, be they readable or not; all relative to it, and sorted. An error of below
+	// or parts says what is missing from the names that come with it.
 	folder(dir string) ([]string, error)
 	below(dir string) ([]string, error)
+	parts(dir string) ([]string, error)
 }
 
 // module is what one folder declares. It is parsed once, and shared by all its instances.
@@ -40,6 +42,7 @@ type module struct {
 	expressions map[*hclsyntax.Attribute]*expression
 	children    map[string]*module // by the name of the call; nil for what is not in the workspace
 	missing     map[string]string  // why a call has no child
+	made        bool               // whether there is an instance of it
 }
 
 // block is one block of a module.
@@ -83,11 +86,12 @@ type loader struct {
 	files    files
 	budget   *budget
 	modules  map[string]*module
+	declared map[string]bool // the files that declare something
 	problems problems
 }
 
 func newLoader(f files) *loader {
-	return &loader{files: f, budget: newBudget(), modules: map[string]*module{}}
+	return &loader{files: f, budget: newBudget(), modules: map[string]*module{}, declared: map[string]bool{}}
 }
 
 // problems are what is wrong with a configuration, each once.
@@ -114,6 +118,9 @@ func isSource(name string) bool {
 	base := path.Base(name)
 	return (strings.HasSuffix(base, ".tf") || strings.HasSuffix(base, ".tf.json")) && !strings.HasPrefix(base, ".") && !strings.HasSuffix(base, "~")
 }
+
+// isPart says whether Terraform reads a file of this name unasked.
+func isPart(name string) bool { return isSource(name) || isValues(path.Base(name)) }
 
 // isOverride says whether the file's blocks are laid over those of the others.
 func isOverride(name string) bool {
@@ -188,9 +195,15 @@ func (l *loader) readSource(m *module, name string) {
 	}
 }
 
+// looked says whether there was something to look at in a file: what it declares, or what is wrong with it.
+func (l *loader) looked(name string) bool {
+	return l.declared[name] || slices.ContainsFunc(l.problems.all, func(e *configError) bool { return e.place.File == name })
+}
+
 // declare adds one block of a file.
 func (l *loader) declare(m *module, b *hclsyntax.Block, override bool) {
 	if b.Type == "locals" {
+		l.declared[b.TypeRange.Filename] = true
 		for name, attribute := range b.Body.Attributes {
 			if _, twice := m.locals[name]; twice && !override {
 				l.problems.add(&configError{place: place(attribute.NameRange), text: "local." + clip(name) + " is declared twice"})
@@ -221,6 +234,7 @@ func (l *loader) declare(m *module, b *hclsyntax.Block, override bool) {
 	default: // moved, import, removed, check and what is to come declare nothing that is judged here
 		return
 	}
+	l.declared[b.TypeRange.Filename] = true
 	if len(b.Labels) != labels {
 		l.problems.add(&configError{place: place(b.TypeRange), text: fmt.Sprintf("a %s block has %d labels, not %d", b.Type, labels, len(b.Labels))})
 		return

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,7 +28,8 @@ type plan struct {
 	Changes       []*tfjson.ResourceChange        `json:"resource_changes"`
 	Config        *tfjson.Config                  `json:"configuration"`
 	Deferred      []*deferredChange               `json:"deferred_changes"`
-	Values        json.RawMessage                 `json:"values"` // only a state has them
+	Errored       bool                            `json:"errored"` // planning failed, and what is there is a part
+	Values        json.RawMessage                 `json:"values"`  // only a state has them
 }
 
 // deferredChange is a change that a later plan is to make.
@@ -44,6 +46,9 @@ func (e *errPlan) Error() string { return e.text }
 func parsePlan(data []byte) (*plan, error) {
 	if !utf8.Valid(data) {
 		return nil, &errPlan{"not UTF-8: a plan in JSON is the output of `terraform show -json PLANFILE`; the plan file itself is another format"}
+	}
+	if len(bytes.TrimSpace(data)) == 0 {
+		return nil, &errPlan{"empty, where the output of `terraform show -json PLANFILE` is wanted: look whether that command failed"}
 	}
 	if line := deeperThan(data, maxPlanNesting); line > 0 {
 		return nil, &errPlan{fmt.Sprintf("line %d: too large: more than %d lists and objects inside one another", line, maxPlanNesting)}
@@ -66,11 +71,20 @@ func parsePlan(data []byte) (*plan, error) {
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return nil, &errPlan{fmt.Sprintf("byte %d: something stands behind the plan: give one plan at a time", decoder.InputOffset())}
 	}
+	if e := checkNames(data, reflect.TypeFor[plan]()); e != nil {
+		return nil, &errPlan{fmt.Sprintf("byte %d: %s: take the output of `terraform show -json PLANFILE` as it is", e.offset, e.text)}
+	}
 	if p.Values != nil {
 		return nil, &errPlan{"a state, and no plan: name the plan file, `terraform show -json PLANFILE`"}
 	}
 	if err := (&tfjson.Plan{FormatVersion: p.FormatVersion}).Validate(); err != nil {
 		return nil, &errPlan{"no plan in JSON of a format that is known (format_version 0.1 to 1.x): use `terraform show -json PLANFILE`"}
+	}
+	switch {
+	case p.Errored:
+		return nil, &errPlan{"a part of a plan: `terraform plan` failed; mend what it says, and plan again"}
+	case len(p.Changes)+len(p.Deferred) == 0 && (p.Config == nil || p.Config.RootModule == nil):
+		return nil, &errPlan{"nothing to check: it has neither resource_changes nor a configuration: take the output of `terraform show -json PLANFILE` as it is"}
 	}
 	if len(p.Changes)+len(p.Deferred) > maxInstances {
 		return nil, &errPlan{fmt.Sprintf("too large: more than %d changes", maxInstances)}

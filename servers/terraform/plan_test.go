@@ -159,17 +159,20 @@ func errText(err error) string {
 
 func TestBadPlans(t *testing.T) {
 	for name, tc := range map[string]struct{ text, want string }{
-		"empty":           {"", "not a whole plan"},
-		"no JSON":         {"PK\x03\x04", "byte 1: not JSON"},
-		"binary":          {"PK\xff\xfe", "not UTF-8"},
-		"another thing":   {`{"version": 4, "serial": 1}`, "no plan in JSON of a format that is known"},
-		"another version": {`{"format_version": "2.0"}`, "no plan in JSON of a format that is known"},
-		"wrong type":      {`{"format_version": "1.2", "resource_changes": "hunter2"}`, "a value of the wrong type"},
-		"a state":         {`{"format_version": "1.0", "values": {"root_module": {}}}`, "a state, and no plan"},
-		"two plans":       {`{"format_version": "1.2"} {"format_version": "1.2"}`, "one plan at a time"},
-		"cut":             {`{"format_version": "1.2", "resource_changes": [`, "not a whole plan"},
-		"deep":            {`{"format_version": "1.2", "configuration": ` + strings.Repeat("[", 100_000), "too large: more than 100 lists"},
-		"long address":    {`{"format_version": "1.2", "resource_changes": [{"address": "` + strings.Repeat("module.", 10_000) + `"}]}`, "too large: an address"},
+		"empty":            {" \n", "empty, where the output of `terraform show -json PLANFILE` is wanted"},
+		"bare":             {`{"format_version": "1.2"}`, "nothing to check"},
+		"no configuration": {`{"format_version": "1.2", "resource_changes": [], "configuration": {}}`, "nothing to check"},
+		"a part":           {`{"format_version": "1.2", "resource_changes": [{}], "errored": true}`, "a part of a plan: `terraform plan` failed"},
+		"no JSON":          {"PK\x03\x04", "byte 1: not JSON"},
+		"binary":           {"PK\xff\xfe", "not UTF-8"},
+		"another thing":    {`{"version": 4, "serial": 1}`, "no plan in JSON of a format that is known"},
+		"another version":  {`{"format_version": "2.0"}`, "no plan in JSON of a format that is known"},
+		"wrong type":       {`{"format_version": "1.2", "resource_changes": "hunter2"}`, "a value of the wrong type"},
+		"a state":          {`{"format_version": "1.0", "values": {"root_module": {}}}`, "a state, and no plan"},
+		"two plans":        {`{"format_version": "1.2"} {"format_version": "1.2"}`, "one plan at a time"},
+		"cut":              {`{"format_version": "1.2", "resource_changes": [`, "not a whole plan"},
+		"deep":             {`{"format_version": "1.2", "configuration": ` + strings.Repeat("[", 100_000), "too large: more than 100 lists"},
+		"long address":     {`{"format_version": "1.2", "resource_changes": [{"address": "` + strings.Repeat("module.", 10_000) + `"}]}`, "too large: an address"},
 	} {
 		_, err := parsePlan([]byte(tc.text))
 		if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "hunter2") {

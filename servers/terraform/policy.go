@@ -134,14 +134,11 @@ func withPolicies(c finding.Checker, own *checker, o *rego.Options) finding.Chec
 		return more(ctx, findings, err, in)
 	}
 	c.Flagged = func(ctx context.Context) ([]finding.Finding, bool, error) {
-		findings, named, err := flagged(ctx)
-		var inputs []finding.Input
-		for _, plan := range own.plans {
-			if data, err := readPlan(plan); err == nil { // the check says what is wrong with it
-				inputs = append(inputs, finding.Input{Name: plan, Data: data})
-			}
+		if own.selection.empty() && !o.Given() {
+			return nil, true, errors.New("nothing to check: --only and --skip leave no rule")
 		}
-		findings, err = more(ctx, findings, err, inputs...)
+		findings, named, err := flagged(ctx)
+		findings, err = more(ctx, findings, err, own.texts...)
 		return findings, named, err
 	}
 	return c

@@ -172,6 +172,9 @@ func TestPolicyInput(t *testing.T) {
 	}{
 		{"syntax", "a = 1\nb = [\n", "Missing expression: Expected the start", 3},
 		{"JSON", "{\n\"a\": 1,\n}", "not valid JSON: invalid character '}'", 3},
+		{"a name twice", "{\n\"a\": 1,\n\"a\": 2}", "a name is there twice in one object", 3},
+		{"a name but for case", "{\"format_version\": \"1.2\",\n\"Resource_Changes\": []}", `a name that is "resource_changes" but for case`, 2},
+		{"of a version but for case", "{\"Format_Version\": \"1.2\"}", `a name that is "format_version" but for case`, 1},
 		{"labels", "a \"b\" {}\na {}\n", "has no form for policies: ", 0},
 		{"brackets", "a = " + strings.Repeat("[", 100_000), "more than 400 brackets", 1},
 		{"JSON brackets", `{"a": ` + strings.Repeat("[", 100_000), "more than 400 lists", 1},

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -223,6 +225,7 @@ type Value struct {
 	origins   []origin
 	document  cty.Value // what jsonencode was given, where some of it is not known
 	sensitive bool
+	anyCase   bool // whether it is of a JSON text, whose readers mostly do not tell the case of names apart
 }
 
 // origin is a mark on values: what they came from.
@@ -365,11 +368,31 @@ func (v Value) Elements() []Value {
 // Key returns what a map or object has under a key, whose parts may be parted by dots. What is not there is null.
 func (v Value) Key(key string) Value {
 	name, rest, deeper := strings.Cut(key, ".")
-	next := v.key(name)
+	next := v.named(name)
 	if deeper {
 		return next.Key(rest)
 	}
 	return next
+}
+
+// named is key for a name that a rule asks for, which a JSON text may have in another case.
+func (v Value) named(name string) Value {
+	if !v.anyCase || !v.IsMap() {
+		return v.key(name)
+	}
+	found := ""
+	for it := v.value.ElementIterator(); it.Next(); {
+		key, _ := it.Element()
+		switch other := key.AsString(); {
+		case !strings.EqualFold(other, name):
+		case found != "":
+			v.path = join(v.path, name)
+			return v.hidden("its JSON: " + name + " is there twice in one object, but for case")
+		default:
+			found = other
+		}
+	}
+	return v.key(cmp.Or(found, name))
 }
 
 func (v Value) key(name string) Value {
@@ -407,7 +430,7 @@ func (v Value) Keys() []string {
 // inner is a value inside v: what v came from, it came from too.
 func (v Value) inner(element cty.Value, path string) Value {
 	in := newValue(element, path, v.place)
-	in.sensitive = in.sensitive || v.sensitive
+	in.sensitive, in.anyCase = in.sensitive || v.sensitive, v.anyCase
 	if len(v.origins) > 0 {
 		in.origins = append(in.origins, v.origins...)
 		if in.Unknown() {
@@ -418,19 +441,28 @@ func (v Value) inner(element cty.Value, path string) Value {
 }
 
 // JSON returns what a JSON text says: of an IAM policy, for example. Where jsonencode was given values that
-// are not known, the others are known all the same. An unknown text is an unknown value; ok is false for a
-// known one that is no JSON.
+// are not known, the others are known all the same. An unknown text is an unknown value, and so is one that providers may
+// read in more than one way or that nests too deep; ok is false for a known one that is no JSON.
 func (v Value) JSON() (value Value, ok bool) {
 	if v.Unknown() {
 		if v.document == cty.NilVal {
 			return v, true
 		}
 		in := newValue(v.document, v.path, v.place)
+		in.anyCase = true
 		return in, true
 	}
 	text, ok := v.Text()
-	if !ok || deeperThan([]byte(text), maxPlanNesting) > 0 {
+	switch {
+	case !ok:
 		return Value{}, false
+	case deeperThan([]byte(text), maxPlanNesting) > 0:
+		return v.hidden(fmt.Sprintf("its JSON: more than %d lists and objects inside one another", maxPlanNesting)), true
+	case !json.Valid([]byte(text)):
+		return Value{}, false
+	}
+	if e := checkNames([]byte(text), nil); e != nil {
+		return v.hidden("its JSON: " + e.text), true
 	}
 	t, err := ctyjson.ImpliedType([]byte(text))
 	if err != nil {
@@ -440,7 +472,14 @@ func (v Value) JSON() (value Value, ok bool) {
 	if err != nil {
 		return Value{}, false
 	}
+	v.anyCase = true
 	return v.inner(parsed, v.path), true
+}
+
+// hidden is the value, not known for a reason.
+func (v Value) hidden(reason string) Value {
+	v.value, v.reason = cty.DynamicVal, reason
+	return v
 }
 
 // Resources returns the resources and data sources that the value, or something in it, came from: of policy =

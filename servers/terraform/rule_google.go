@@ -28,7 +28,7 @@ func googleGrants(r *Resource) (all []grant, hidden []Result) {
 	case document.Unknown():
 		sources := v.Resources()
 		if len(sources) != 1 || len(v.origins) != 1 || sources[0].Mode != Data || sources[0].Type != "google_iam_policy" {
-			return nil, []Result{v.undecided()}
+			return nil, []Result{document.undecided()}
 		}
 		blocks := sources[0].Blocks("binding")
 		for _, b := range blocks.All {

@@ -56,7 +56,7 @@ func statementsWithin(v Value, seen map[*Resource]bool) ([]statement, []Result) 
 	case !ok:
 		return nil, nil // no JSON: the provider refuses it
 	case document.Unknown():
-		return documentStatements(v, seen)
+		return documentStatements(document, seen)
 	}
 	list := document.Key("Statement")
 	if list.Unknown() {
@@ -98,7 +98,7 @@ func jsonPrincipals(v Value) []principal {
 	}
 	var all []principal
 	for _, kind := range v.Keys() {
-		for _, id := range elements(v.Key(kind)) {
+		for _, id := range elements(v.key(kind)) {
 			all = append(all, principal{kind: kind, id: id})
 		}
 	}
@@ -221,7 +221,7 @@ func (c condition) bounds() bool {
 func (s statement) forAnybody() Result {
 	var results []Result
 	for _, p := range s.principals {
-		if p.kind != "*" && p.kind != "AWS" && p.kind != "" {
+		if p.kind != "*" && !strings.EqualFold(p.kind, "AWS") && p.kind != "" {
 			continue
 		}
 		results = append(results, star(p.id))

@@ -107,7 +107,7 @@ func inDocument(v Value, want func(Value) Result) Result {
 	case !ok:
 		return pass() // no JSON: the provider refuses it
 	case document.Unknown():
-		return v.undecided()
+		return document.undecided()
 	}
 	var results []Result
 	for _, element := range document.Elements() {

@@ -332,6 +332,7 @@ func isDynamic(e hcl.Expression) bool {
 func (c *jsonConverter) object(object hcl.Expression, blockType string) *hclsyntax.Body {
 	out := &hclsyntax.Body{Attributes: hclsyntax.Attributes{}, SrcRange: object.Range(), EndRange: object.Range()}
 	pairs, _ := hcl.ExprMap(object)
+	c.once(pairs)
 	for _, pair := range pairs {
 		name, ok := literalText(pair.Key)
 		switch {
@@ -352,6 +353,21 @@ func (c *jsonConverter) object(object hcl.Expression, blockType string) *hclsynt
 		}
 	}
 	return out
+}
+
+// once demands that each name of an object is there once. Terraform takes one that is there twice for two blocks, or
+// refuses it; which, the provider says.
+func (c *jsonConverter) once(pairs []hcl.KeyValuePair) {
+	seen := map[string]bool{}
+	for _, pair := range pairs {
+		name, ok := literalText(pair.Key)
+		if ok && seen[name] && name != "//" {
+			c.problems = append(c.problems, &configError{
+				place: place(pair.Key.Range()), text: fmt.Sprintf("%q is there twice in one object: write blocks of one type as a list", clip(name)),
+			})
+		}
+		seen[name] = true
+	}
 }
 
 // literalText returns what a JSON string says, not taken for a template.
@@ -375,6 +391,7 @@ func (c *jsonConverter) expression(e hcl.Expression, where string) hclsyntax.Exp
 		return out
 	}
 	if pairs, diags := hcl.ExprMap(e); !diags.HasErrors() {
+		c.once(pairs)
 		out := &hclsyntax.ObjectConsExpr{SrcRange: at, OpenRange: at}
 		for _, pair := range pairs {
 			out.Items = append(out.Items, hclsyntax.ObjectConsItem{

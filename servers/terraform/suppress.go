@@ -32,26 +32,51 @@ func findIgnores(name string, data []byte) []ignore {
 		if token.Type != hclsyntax.TokenComment {
 			continue
 		}
-		_, after, found := strings.Cut(string(token.Bytes), ignoreWord)
+		rule, reason, found := readIgnore(string(token.Bytes))
 		if !found {
 			continue
 		}
-		after, _, _ = strings.Cut(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(after), "*/")), "\n")
-		rule, reason, _ := strings.Cut(strings.TrimSpace(after), " ")
 		if !strings.ContainsFunc(reason, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }) {
 			reason = "" // nothing that can be read
 		}
 		out = append(out, ignore{
-			rule: rule, reason: clip(strings.TrimSpace(reason)), file: name, line: codeLine(tokens, i), place: place(token.Range),
+			rule: rule, reason: clip(reason), file: name, line: codeLine(tokens, i), place: place(token.Range),
 		})
 	}
 	return out
 }
 
+// readIgnore reads the suppression that a comment, or a line of one, begins with. One that speaks of suppressions is none.
+func readIgnore(comment string) (rule, reason string, found bool) {
+	for line := range strings.Lines(strings.TrimSuffix(comment, "*/")) {
+		word, rest := cutSpace(strings.TrimLeft(strings.TrimSpace(line), "#/* \t"))
+		switch {
+		case word == ignoreWord:
+			rule, reason = cutSpace(rest)
+			return rule, reason, true
+		case strings.HasPrefix(word, ignoreWord):
+			return word, rest, true // which is no rule
+		}
+	}
+	return "", "", false
+}
+
+// cutSpace parts the first word of a text from the rest.
+func cutSpace(s string) (word, rest string) {
+	if i := strings.IndexFunc(s, unicode.IsSpace); i >= 0 {
+		return s[:i], strings.TrimSpace(s[i:])
+	}
+	return s, ""
+}
+
 // codeLine is the line of the code that the comment at i is about.
 func codeLine(tokens hclsyntax.Tokens, i int) int {
 	line := tokens[i].Range.Start.Line
-	if i > 0 && tokens[i-1].Type != hclsyntax.TokenNewline && tokens[i-1].Type != hclsyntax.TokenComment {
+	before := i - 1
+	for before >= 0 && tokens[before].Type == hclsyntax.TokenComment && !bytes.HasSuffix(tokens[before].Bytes, []byte("\n")) {
+		before-- // another comment on the same line
+	}
+	if before >= 0 && tokens[before].Type != hclsyntax.TokenNewline && tokens[before].Type != hclsyntax.TokenComment {
 		return line
 	}
 	for _, token := range tokens[i+1:] {

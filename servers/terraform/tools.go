@@ -184,33 +184,51 @@ func callError(err error) error {
 	return mcpserver.PathError(err)
 }
 
-// noModuleError says that there is no configuration in a folder.
-type noModuleError struct{ dir string }
+// noModuleError says that there is no configuration in a folder: a gate that looks at nothing must not look like one that
+// finds nothing.
+type noModuleError struct {
+	dir   string
+	empty bool // there are files, and nothing in them
+}
 
 func (e *noModuleError) Error() string {
-	return fmt.Sprintf("no .tf or .tf.json file in or below %q", e.dir)
+	if e.empty {
+		return fmt.Sprintf("nothing to check: the .tf and .tf.json files in and below %q declare nothing; name the folder of a configuration", e.dir)
+	}
+	return fmt.Sprintf("nothing to check: no .tf or .tf.json file in or below %q; name the folder of a configuration", e.dir)
 }
 
 // judge checks every root module in and below a folder.
 func (l *loader) judge(ctx context.Context, dir string, arguments map[string]string, book *ruleBook, r *report) ([]string, error) {
 	l.budget.expired = ctx.Err
-	roots, err := l.roots(dir)
+	roots, others, err := l.roots(dir)
 	if err != nil {
 		return nil, err
 	}
-	if len(roots) == 0 && len(l.problems.all) == 0 {
-		return nil, &noModuleError{dir}
-	}
-	for _, name := range sortedKeys(arguments) {
-		if !slices.ContainsFunc(roots, func(root string) bool { return l.modules[root] != nil && l.modules[root].variables[name] != nil }) {
-			l.problems.add(&configError{text: fmt.Sprintf("a value is given for var.%s, which no root module declares", clip(name))})
-		}
+	switch {
+	case len(l.declared)+len(l.problems.all) > 0:
+	case len(roots)+len(others) == 0:
+		return nil, &noModuleError{dir: dir}
+	default:
+		return nil, &noModuleError{dir: dir, empty: true}
 	}
 	for _, root := range roots {
 		if err := l.checkRoot(ctx, root, arguments, book, r); err != nil {
 			return nil, err
 		}
 	}
+	for root, ok := l.unmade(others); ok; root, ok = l.unmade(others) {
+		roots = append(roots, root)
+		if err := l.checkRoot(ctx, root, arguments, book, r); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range sortedKeys(arguments) {
+		if !slices.ContainsFunc(roots, func(root string) bool { return l.modules[root].variables[name] != nil }) {
+			l.problems.add(&configError{text: fmt.Sprintf("a value is given for var.%s, which no root module declares", clip(name))})
+		}
+	}
+	slices.Sort(roots)
 	l.suppressions(book, r)
 	r.unreadable(l.problems)
 	r.sort()
