@@ -1,11 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpserver"
@@ -56,9 +59,22 @@ func checkConfigCommand(ctx context.Context, args []string, stdout, stderr io.Wr
 	return err
 }
 
-// problemsFound prints what err says, and returns how much it is.
+// problemsFound prints what err says, in the order of the lines of each file, and returns how much it is.
 func problemsFound(stderr io.Writer, err error) error {
-	text := err.Error()
-	_, _ = fmt.Fprintln(stderr, text)
-	return fmt.Errorf("%d problems", 1+strings.Count(text, "\n"))
+	problems := strings.Split(err.Error(), "\n")
+	slices.SortStableFunc(problems, func(a, b string) int {
+		pathA, lineA := placeOf(a)
+		pathB, lineB := placeOf(b)
+		return cmp.Or(cmp.Compare(pathA, pathB), cmp.Compare(lineA, lineB))
+	})
+	_, _ = fmt.Fprintln(stderr, strings.Join(problems, "\n"))
+	return fmt.Errorf("%d problems", len(problems))
+}
+
+// placeOf is where a problem is that reads "path:line: what is wrong".
+func placeOf(problem string) (path string, line int) {
+	path, rest, _ := strings.Cut(problem, ":")
+	number, _, _ := strings.Cut(rest, ":")
+	line, _ = strconv.Atoi(number) // 0 where it has none
+	return path, line
 }

@@ -51,8 +51,8 @@ func TestCheckConfig(t *testing.T) {
 			b.write("table.yaml", "version: 1\ndecisions:\n  - {agent: reader}\n")
 		}, 1, "policy.yaml:5: agent reader: tool \"x_y\": the lock file has no such tool; correct the name, or write the lock anew with make lock\n" +
 			"policy.yaml:8: agent writer: limits: concurrent is 0; it may be 1 to 16\n" +
-			"reading tokens: writer has no token: stat tokens/writer.sha256: no such file or directory; make secrets makes it\n" +
 			"table.yaml:3: row 1: agent, tool and expect are needed\n" +
+			"reading tokens: writer has no token: stat tokens/writer.sha256: no such file or directory; make secrets makes it\n" +
 			"gateway: 4 problems\n"},
 	} {
 		t.Run(name, func(t *testing.T) {

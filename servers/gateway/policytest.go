@@ -51,7 +51,10 @@ func policyCommand(ctx context.Context, args []string, stdout, stderr io.Writer)
 	const usage = "usage: gateway policy test [--policy FILE] [--lock FILE] TABLE…\nprints what the policy decides for each row, and which entry did; fails where a row expects something else"
 	set := flag.NewFlagSet("gateway policy test", flag.ContinueOnError)
 	set.SetOutput(stderr)
-	set.Usage = func() { _, _ = fmt.Fprintln(stderr, usage) }
+	set.Usage = func() {
+		_, _ = fmt.Fprintln(stderr, usage)
+		set.PrintDefaults()
+	}
 	policyPath, lockPath := configFlags(set)
 	if len(args) == 0 || args[0] != "test" {
 		return errors.New(usage)

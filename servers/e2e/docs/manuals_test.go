@@ -328,9 +328,6 @@ func checkComplete(t *testing.T, page, name string, all []usage, common []string
 	if found := commandsPattern.FindStringSubmatch(says(t, name, "help")); found != nil {
 		for listed := range strings.SplitSeq(found[1], ", ") {
 			listed, _, _ = strings.Cut(listed, " ")
-			if name == "gateway" && listed == "call" { // which it refuses: nobody passes by the policy
-				continue
-			}
 			if !slices.ContainsFunc(all, func(u usage) bool { return len(u.words) > 0 && u.words[0] == listed }) {
 				t.Errorf("%s: it does not tell of %s %s", page, name, listed)
 			}

@@ -79,7 +79,7 @@ func (p Program) run(ctx context.Context, args []string, stdout, stderr io.Write
 		_, _ = io.WriteString(stderr, p.Usage)
 		return ExitOK
 	case errors.Is(err, ErrUsage):
-		_, _ = fmt.Fprintf(stderr, "%s: %v\n%s", p.Name, err, p.Usage)
+		_, _ = fmt.Fprintf(stderr, "%s: %s\n%s", p.Name, strings.TrimPrefix(err.Error(), ErrUsage.Error()+": "), p.Usage)
 		return ExitUsage
 	}
 	_, _ = fmt.Fprintf(stderr, "%s: %v\n", p.Name, err)

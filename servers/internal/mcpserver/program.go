@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"os/signal"
 	"slices"
@@ -112,7 +113,10 @@ func (p Program) Run(ctx context.Context, args []string, stdin *os.File, stdout,
 		err = p.listTools(args, stdout, stderr)
 	case command == "call":
 		err = p.callTool(ctx, args, stdin, stdout, stderr)
-	case command == "version" && len(args) == 0:
+	case command == "version" && len(args) > 0:
+		_, _ = fmt.Fprintf(stderr, "%s: version takes no arguments\n", p.Name)
+		return exitUsage
+	case command == "version":
 		_, err = fmt.Fprintln(stdout, p.Name, version.String())
 	case command == "help":
 		_, err = fmt.Fprintln(stdout, p.usage())
@@ -135,14 +139,14 @@ func (p Program) Run(ctx context.Context, args []string, stdin *os.File, stdout,
 }
 
 func (p Program) usage() string {
-	commands := []string{"serve (default)", "health", "tools", "call TOOL JSON", "version"}
+	commands := []string{"serve (default)", "health", "tools", "version"}
+	if p.Gate == nil { // else nobody passes by it
+		commands = append(commands, "call TOOL JSON")
+	}
 	if p.Check != nil {
 		commands = append(commands, "check PATH…|-")
 	}
-	for name := range p.Commands {
-		commands = append(commands, name)
-	}
-	slices.Sort(commands[5:])
+	commands = append(commands, slices.Sorted(maps.Keys(p.Commands))...)
 	return fmt.Sprintf("usage: %s [COMMAND] [FLAGS]\n%s\ncommands: %s\n%s COMMAND -h lists the flags of a command",
 		p.Name, p.Summary, strings.Join(commands, ", "), p.Name)
 }

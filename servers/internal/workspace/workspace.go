@@ -421,7 +421,7 @@ func (w *walk) file(dir *os.Root, base string, info fs.FileInfo, name string) {
 		w.fail("%s: %w", name, err)
 	case err != nil:
 		w.fail("%w", w.explain(name, err))
-	case w.total+len(data) > MaxTotal:
+	case w.total+len(data) > max(MaxTotal, w.most): // one file may have more, where the operator named it
 		w.stop("%w: more than %d bytes in all; name a smaller folder", limit.ErrTooLarge, MaxTotal)
 	default:
 		w.total += len(data)
