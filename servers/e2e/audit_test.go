@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -253,8 +254,10 @@ func TestSyncedBeforeAnswered(t *testing.T) {
 	trace := filepath.Join(t.TempDir(), "trace")
 	watch := exec.CommandContext(t.Context(), strace, "-f", "-y", "-s", "4096", "-o", trace, "-e", "trace=write,writev,pwrite64,fsync,fdatasync",
 		"-p", b.pid(t, b.container(t, "gateway")))
-	var said bytes.Buffer
-	watch.Stderr = &said
+	said, err := watch.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := watch.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -263,6 +266,10 @@ func TestSyncedBeforeAnswered(t *testing.T) {
 		_ = watch.Wait()
 	})
 	defer stop()
+	// It says so when it watches all threads; before, it may miss the half of a call.
+	if first, err := bufio.NewReader(said).ReadString('\n'); err != nil || !strings.Contains(first, " attached") {
+		t.Fatalf("strace: %s, %v", first, err)
+	}
 	client := b.as(t, "incessant")
 	var calls []string
 	eventually(t, "strace sees a call", func() bool {

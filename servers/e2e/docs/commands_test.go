@@ -107,6 +107,8 @@ var known = []rule{
 	{`^go run \./servers/gateway config ([a-z-]+) --agent [a-z-]+ >.*$`, runBy("servers/gateway/config_test.go", "TestConfigForms")},
 	{`^go run \./servers/(gateway (policy test|check-config) .*|kubernetes check docs/.*|kubernetes call .*|logs scrub .*)$`, here},
 	{`^go run \./servers/(kubernetes|terraform) check agents/workspace/.*$`, finds},
+	{`^terraform show -json tfplan$`, nothing}, // HashiCorp's
+	{`^terraform-check check --only 'aws/\*' --fail-on high --plan -$`, runBy("servers/terraform/testdata/script/plan.txtar", "exec terraform check --plan -")},
 	{`^jq .* images/seccomp\*\.json$`, nothing}, // TestFigures
 	{`^go test .*$`, tests},
 	{`^(cosign (verify|verify-attestation|generate-key-pair)|alias cosign=).*$`, runBy("images/release_test.go", `"verify-attestation --type slsaprovenance1"`)},
@@ -142,7 +144,7 @@ var inProse = []rule{
 	{`^gateway audit verify$`, runBy("servers/e2e/audit_test.go", `"verify"`)},
 	{`^go run \./servers/gateway policy test .*$`, here},
 	{`^(go run \./servers/)?gateway config( (docker-agent|CLIENT) --agent NAME)?( >agents/NAME\.yaml)?$`, runBy("servers/gateway/config_test.go", "TestConfigForms")},
-	{`^terraform show -json( PLANFILE)?$`, nothing}, // HashiCorp's
+	{`^terraform (show -json( PLANFILE)?|plan)$`, nothing}, // HashiCorp's
 	{`^(` + names + ` .*)$`, program},
 	{`^(DOCKER_AGENT=/path/to/docker-agent )go test \./servers/e2e/agents$`, runBy("servers/e2e/agents/turn_test.go", `os.Getenv("DOCKER_AGENT")`)},
 }

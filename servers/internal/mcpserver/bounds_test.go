@@ -186,39 +186,43 @@ func TestFit(t *testing.T) {
 	for n := range 100 {
 		all = append(all, record(n))
 	}
-	whole := `{"few":[1,2],"rows":[` + strings.Join(all, ",") + `],"truncated":false}`
 	type shape struct {
 		Few       []int
 		Rows      []struct{ N int }
 		Truncated bool
 	}
-	for maxBytes := 40; maxBytes <= len(whole)+1; maxBytes++ {
-		out, isCut := fit(json.RawMessage(whole), maxBytes, false)
-		if len(out) > maxBytes || isCut != (maxBytes < len(whole)) {
-			t.Fatalf("at %d: %d bytes, cut %t", maxBytes, len(out), isCut)
-		}
-		if out == nil {
-			t.Fatalf("at %d: nothing left", maxBytes)
-		}
-		var got shape
-		if err := json.Unmarshal(out, &got); err != nil || got.Truncated != isCut || len(got.Few) != 2 {
-			t.Fatalf("at %d: %s, %v", maxBytes, out, err)
-		}
-		for i, r := range got.Rows {
-			if r.N != i {
-				t.Fatalf("at %d: row %d is %d", maxBytes, i, r.N)
+	for _, end := range []string{`,"truncated":false}`, `}`} {
+		whole := `{"few":[1,2],"rows":[` + strings.Join(all, ",") + `]` + end
+		for maxBytes := 40; maxBytes <= len(whole)+1; maxBytes++ {
+			out, isCut := fit(json.RawMessage(whole), maxBytes)
+			if len(out) > maxBytes || isCut != (maxBytes < len(whole)) {
+				t.Fatalf("at %d: %d bytes, cut %t", maxBytes, len(out), isCut)
+			}
+			if out == nil {
+				t.Fatalf("at %d: nothing left", maxBytes)
+			}
+			var got shape
+			if err := json.Unmarshal(out, &got); err != nil || got.Truncated != isCut || len(got.Few) != 2 {
+				t.Fatalf("at %d: %s, %v", maxBytes, out, err)
+			}
+			for i, r := range got.Rows {
+				if r.N != i {
+					t.Fatalf("at %d: row %d is %d", maxBytes, i, r.N)
+				}
 			}
 		}
 	}
-	for _, uncuttable := range []string{
-		`{"rows":[1,2,3,4,5,6,7,8,9]}`, `{"text":"` + strings.Repeat("x", 50) + `","truncated":false}`, `[1,2,3,4,5,6,7,8,9,10,11]`,
-	} {
-		if out, isCut := fit(json.RawMessage(uncuttable), 20, false); out != nil || !isCut {
+	for _, uncuttable := range []string{`{"text":"` + strings.Repeat("x", 50) + `","truncated":false}`, `[1,2,3,4,5,6,7,8,9,10,11]`} {
+		if out, isCut := fit(json.RawMessage(uncuttable), 20); out != nil || !isCut {
 			t.Errorf("%s was cut to %s", uncuttable, out)
 		}
 	}
-	if out, isCut := fit(json.RawMessage(whole), len(whole)-1, true); out != nil || !isCut {
-		t.Errorf("a page was cut to %s: its cursor skips the rest", out)
+	for members, want := range map[string]bool{
+		`"rows":{},"truncated":{}`: true, `"rows":{}`: false, `"rows":{},"truncated":{},"next_cursor":{}`: false,
+	} {
+		if got, err := canCut(json.RawMessage(`{"properties":{` + members + `}}`)); got != want || err != nil {
+			t.Errorf("%s: may be cut: %t, %v", members, got, err)
+		}
 	}
 }
 

@@ -338,8 +338,11 @@ func (p *pipeline) runTool(ctx context.Context, r *request) toolResult {
 	if err != nil {
 		return p.failure(ctx, r, fmt.Errorf("scrubbing a result: %w", err))
 	}
-	structured, isCut := fit(structured, admission.MaxResult, r.tool.schemas.pages)
-	if structured == nil {
+	isCut := false
+	if r.tool.schemas.canCut {
+		structured, isCut = fit(structured, admission.MaxResult)
+	}
+	if structured == nil || len(structured) > admission.MaxResult {
 		return p.failure(ctx, r, Errorf(CodeTooLarge, "the result has more than the %d bytes that an answer may have; ask for less: a smaller limit where there is one, else something narrower", admission.MaxResult))
 	}
 	if err := validate(r.tool.schemas.output, structured); err != nil {

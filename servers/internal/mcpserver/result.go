@@ -7,27 +7,24 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// hasCursor says whether results of that schema are pages: the next call goes on at their member next_cursor.
-func hasCursor(outputSchema json.RawMessage) (bool, error) {
+// canCut says whether results of that schema may be cut: they can say so, in their member "truncated", and are no pages:
+// the call that goes on at a page's "next_cursor" would skip what was cut off.
+func canCut(outputSchema json.RawMessage) (bool, error) {
 	var schema struct {
 		Properties map[string]jsontext.Value `json:"properties"`
 	}
 	err := jsonv2.Unmarshal(outputSchema, &schema)
-	return schema.Properties["next_cursor"] != nil, err
+	return schema.Properties["truncated"] != nil && schema.Properties["next_cursor"] == nil, err
 }
 
-// fit cuts value, an object, to at most maxBytes, and says whether it had to. What is cut is the end of its longest
-// list, at a record's boundary, and its member "truncated" becomes true. A value without these two cannot be cut, and
-// neither can a page: the next one would begin behind what was cut off. Then fit returns nil.
-func fit(value json.RawMessage, maxBytes int, page bool) (json.RawMessage, bool) {
+// fit cuts value, an object that may be cut, to at most maxBytes, and says whether it had to. What is cut is the end of its
+// longest list, at a record's boundary, and its member "truncated" becomes true. Where that is not enough, it returns nil.
+func fit(value json.RawMessage, maxBytes int) (json.RawMessage, bool) {
 	if len(value) <= maxBytes {
 		return value, false
 	}
-	if page {
-		return nil, true
-	}
 	var members map[string]jsontext.Value
-	if err := jsonv2.Unmarshal(value, &members); err != nil || members["truncated"] == nil {
+	if jsonv2.Unmarshal(value, &members) != nil {
 		return nil, true
 	}
 	longest := ""
@@ -41,7 +38,7 @@ func fit(value json.RawMessage, maxBytes int, page bool) (json.RawMessage, bool)
 		return nil, true
 	}
 	members["truncated"] = jsontext.Value("true")
-	excess := len(value) + len("true") - maxBytes
+	excess := len(value) + len(`,"truncated":true`) - maxBytes
 	for len(records) > 0 && excess > 0 {
 		excess -= len(records[len(records)-1]) + len(",")
 		records = records[:len(records)-1]

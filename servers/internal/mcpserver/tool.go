@@ -144,7 +144,7 @@ type Tool struct {
 // schemas are those of a tool's definition, compiled.
 type schemas struct {
 	input, output *validator.Schema
-	pages         bool // results go on where their next_cursor says
+	canCut        bool // the results
 }
 
 // Check says why a server with this tool would not start: it could not be made, its name has not the form that all tools'
@@ -176,11 +176,11 @@ func (t *Tool) Check() error {
 	if validate(input, json.RawMessage(`{"an argument that no tool has":0}`)) == nil {
 		return fmt.Errorf("tool %q: its input schema accepts unknown arguments", name)
 	}
-	pages, err := hasCursor(t.Definition.OutputSchema)
+	canCut, err := canCut(t.Definition.OutputSchema)
 	if err != nil {
 		return fmt.Errorf("tool %q: output schema: %w", name, err)
 	}
-	t.schemas = &schemas{input, output, pages}
+	t.schemas = &schemas{input, output, canCut}
 	return nil
 }
 
