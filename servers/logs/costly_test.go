@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"regexp/syntax"
@@ -131,6 +132,45 @@ func TestSlowBlocks(t *testing.T) {
 		})
 		if len(got) != 2 || most > s.scan+graceTime+2*each {
 			t.Errorf("%s: %q, after %s", take, got, most)
+		}
+	}
+}
+
+// opening is a source whose second log takes a while before it cannot be opened, once.
+type opening struct {
+	one
+
+	takes func()
+	fails *int
+}
+
+func (o opening) streams(ctx context.Context) ([]stream, []string, error) {
+	first, _, _ := o.one.streams(ctx)
+	second, _, _ := one{content: inMemory("needle two\n"), format: formatPlain}.streams(ctx)
+	second[0].name = "b.log"
+	open := second[0].parts[0].open
+	second[0].parts[0].open = func(ctx context.Context, want span) (opened, error) {
+		if *o.fails > 0 {
+			*o.fails--
+			o.takes()
+			return opened{}, context.DeadlineExceeded
+		}
+		return open(ctx, want)
+	}
+	return append(first, second...), nil, nil
+}
+
+// A log that could not be opened in the rest of a call's time is not skipped, and the next call begins with it; but where that
+// call could not open it either, it says so, and goes on.
+func TestSlowOpening(t *testing.T) {
+	for fails, want := range map[int][]string{0: {"needle one", "needle two"}, 1: {"needle one", "needle two"}, 2: {"needle one"}} {
+		var clock time.Time
+		s := servingOne(one{})
+		s.sources[0].source = opening{one{content: inMemory("needle one\n"), format: formatPlain}, func() { clock = clock.Add(time.Hour) }, &fails}
+		s.now = func() time.Time { return clock }
+		s.scan = time.Minute
+		if got, calls := pagesOf(t, s, map[string]any{"take": "head"}, func() {}); !slices.Equal(got, want) || calls > 2 {
+			t.Errorf("%q after %d calls, want %q", got, calls, want)
 		}
 	}
 }

@@ -80,7 +80,7 @@ func instructions(expression *syntax.Regexp) int {
 	for _, part := range expression.Sub {
 		n += instructions(part)
 	}
-	switch expression.Op {
+	switch expression.Op { //nolint:exhaustive // all others are one instruction
 	case syntax.OpLiteral:
 		return len(expression.Rune)
 	case syntax.OpCapture, syntax.OpStar: // x* of what may be empty is (x+)?

@@ -138,7 +138,10 @@ func (w *walk) part(ctx context.Context, s stream, p part, mark string, v visito
 	opening, cancel := context.WithTimeout(ctx, w.deadline.Sub(w.now())+graceTime)
 	defer cancel()
 	open, err := p.open(opening, span{w.query.since, w.query.until, w.query.tail, mark})
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() == nil && w.read > 0 && w.timeUp(0):
+		return &mark, nil // the next call has more time for it
+	case err != nil:
 		return nil, err
 	}
 	defer open.close()
@@ -267,7 +270,7 @@ func (p *pass) run(ctx context.Context, at, step int64, left func(at int64) int6
 			}
 		}
 		at = last
-		if p.walk.timeUp(0) && left(at) > 0 {
+		if left(at) > 0 && p.walk.timeUp(0) {
 			return at, true, nil
 		}
 	}
