@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 const (
@@ -66,7 +67,7 @@ func (sc *scan) noteMember(a anchor, at int) (hit, bool) {
 		}
 	}
 	from := len(strings.TrimRight(text[:start], indentation))
-	value, ok := strings.CutPrefix(strings.TrimLeft(text[end:min(len(text), end+maxGap)], `\"'`+blank), ":")
+	value, ok := strings.CutPrefix(strings.TrimLeft(text[end:min(len(text), end+maxName)], `\"'`+blank), ":")
 	if !ok || from == start && from > 0 && strings.IndexByte(attached, text[from-1]) < 0 { // else it is the end of a word
 		return hit{}, false
 	}
@@ -79,7 +80,13 @@ func (sc *scan) noteMember(a anchor, at int) (hit, bool) {
 		}
 	}
 	value = strings.TrimLeft(value, `\"'`+blank)
-	sc.noted = noted{member: a.literal, value: value, prefix: text[:from], indent: start - from, braces: braces}
+	word := before(value, `\"',`+blank+"\r")
+	if a.literal == kindMember && !namesSecret(word) || a.literal == versionMember { // else it is a line of another program, which only says so too
+		if !strings.HasSuffix(text[:from], `"`) && strings.Trim(value[len(word):], `\"',`+blank+"\r") != "" {
+			return hit{}, false
+		}
+	}
+	sc.noted = noted{member: a.literal, value: word, prefix: text[:from], indent: start - from, braces: braces}
 	return hit{}, false
 }
 
@@ -106,7 +113,7 @@ func (st *Stream) hear(line string, n noted) {
 			return
 		}
 		*s = said{}
-		if version := strings.TrimRight(before(n.value, "\\\"'"), blank+"\r"); strings.TrimRight(version, ",") == "v1" {
+		if n.value == "v1" {
 			*s = said{core: true, indent: n.indent, size: 1}
 		}
 	case dataMember, stringsMember:
@@ -260,7 +267,7 @@ func couldBeData(s string) bool {
 	if err != nil || s == "" {
 		return false
 	}
-	if strings.HasSuffix(s, "=") || !slices.ContainsFunc(plain, func(c byte) bool { return !isText(c) }) {
+	if strings.HasSuffix(s, "=") || utf8.Valid(plain) && !slices.ContainsFunc(plain, func(c byte) bool { return c < utf8.RuneSelf && !isText(c) }) {
 		return true
 	}
 	return len(s) >= minEncoded && !isWord(s)

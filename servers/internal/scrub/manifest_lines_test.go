@@ -196,6 +196,8 @@ func TestSecretLinesPlaces(t *testing.T) {
 		"names of owners":        {"kind: Secret\nmetadata:\n  ownerReferences:\n  - apiVersion: apps/v1\n    kind: Deployment\ndata:\n  a.b: hello", 1},
 		"names in values":        {"kind: Secret\nstringData:\n  a.b: |\n    aGVs: hello", 1},
 		"rulers":                 {"kind: Secret\n----------\ndata:\n----------\n  a.b: aGVsbG8gd29ybGQ=", 1},
+		"kinds of others":        {"kind: Secret\nINFO kind: Pod was seen\n{\"n\": 1, \"kind\": \"Pod\"}\nINFO apiVersion: apps/v1 is served\ndata:\n  a.b: hello", 1},
+		"short, not in ASCII":    {"apiVersion: v1\ndata:\n  a.b: w6kh\nkind: Secret", 1},
 		"added":                  {"+apiVersion: v1\n+data:\n+  a.b: aGVsbG8gd29ybGQ=\n+kind: Secret\n", 1},
 		"comments and anchors":   {"kind: Secret # it is\ndata: # of it\n  a.b: aGVsbG8gd29ybGQ=\n---\nkind: Secret\ndata: &all\n  a.b: aGVsbG8gd29ybGQ=\n", 2},
 		"names of the manifest":  {"kind: Secret\ndata:\n  type: aGVsbG8=\n  kind: aGVsbG8=\n  data: aGVsbG8=\n  metadata: aGVsbG8=\n", 4},

@@ -127,6 +127,10 @@ func TestPlaces(t *testing.T) {
 			"Secret's YAML in JSON, at its end", `{"msg":"- data:\r\n    ca.crt: aGVsbG8gd29ybGQ=\r\n  kind: Secret\nstringData:\n  a: hello","to":"shop-database","n":"abcd: efgh"}`,
 			`{"msg":"- data:\r\n    ca.crt: [redacted:kubernetes-secret#1]\r\n  kind: Secret\nstringData:\n  a: [redacted:kubernetes-secret#2]","to":"shop-database","n":"abcd: efgh"}`,
 		},
+		{
+			"Secret's strings", `{"kind":"Secret","stringData":{"a":"abc","b":"correct horse","c":"true","d":"/etc/path","e":"http://x","f":"","g":null},"to":"true"}`,
+			`{"kind":"Secret","stringData":{"a":"[redacted:kubernetes-secret#1]","b":"[redacted:kubernetes-secret#2]","c":"[redacted:kubernetes-secret#3]","d":"[redacted:kubernetes-secret#4]","e":"[redacted:kubernetes-secret#5]","f":"","g":null},"to":"true"}`,
+		},
 		{"ConfigMap's YAML in JSON", `{"msg":"kind: ConfigMap\ndata:\n  ca.crt: aGVsbG8gd29ybGQ=\n"}`, `{"msg":"kind: ConfigMap\ndata:\n  ca.crt: aGVsbG8gd29ybGQ=\n"}`},
 		{"JWT", "x-amzn: " + makeJWT(rand.New(rand.NewPCG(5, 5))) + ", next", "x-amzn: [redacted:jwt#1], next"},
 		{"JWT, detached", "eyJhbGciOiJIUzI1NiJ9..c2lnbmF0dXJl x", "[redacted:jwt#1] x"},
