@@ -51,7 +51,7 @@ func (sc *scan) enterData(a anchor, at int) (hit, bool) {
 	start := strings.LastIndexByte(text[max(0, at-maxGap):at], '\n') + 1 + max(0, at-maxGap)
 	switch {
 	case open == len(text):
-	case text[open] == '{', escapedLineEnd(text[open-1:]) && (at == 0 || !isNameByte(text[at-1]) || escapedLineEnd(text[max(0, at-2):at])):
+	case text[open] == '{', escapedLineEnd(text[open-1:]) && strings.Contains(text[at:open], ":") && (at == 0 || !isNameByte(text[at-1]) || escapedLineEnd(text[max(0, at-2):at])):
 		if end := sc.lineEnd(at); at >= m.line.to {
 			m.line = document{end, m.secret || isSecret(text[max(at-maxDocument, strings.LastIndexByte(text[:at], '\n')+1):end])}
 		}

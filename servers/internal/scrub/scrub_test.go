@@ -131,6 +131,7 @@ func TestPlaces(t *testing.T) {
 			"Secret's strings", `{"kind":"Secret","stringData":{"a":"abc","b":"correct horse","c":"true","d":"/etc/path","e":"http://x","f":"","g":null},"to":"true"}`,
 			`{"kind":"Secret","stringData":{"a":"[redacted:kubernetes-secret#1]","b":"[redacted:kubernetes-secret#2]","c":"[redacted:kubernetes-secret#3]","d":"[redacted:kubernetes-secret#4]","e":"[redacted:kubernetes-secret#5]","f":"","g":null},"to":"true"}`,
 		},
+		{"no data in a string", `kind: Secret, some data\n  a.b: hello and more`, `kind: Secret, some data\n  a.b: hello and more`},
 		{"ConfigMap's YAML in JSON", `{"msg":"kind: ConfigMap\ndata:\n  ca.crt: aGVsbG8gd29ybGQ=\n"}`, `{"msg":"kind: ConfigMap\ndata:\n  ca.crt: aGVsbG8gd29ybGQ=\n"}`},
 		{"JWT", "x-amzn: " + makeJWT(rand.New(rand.NewPCG(5, 5))) + ", next", "x-amzn: [redacted:jwt#1], next"},
 		{"JWT, detached", "eyJhbGciOiJIUzI1NiJ9..c2lnbmF0dXJl x", "[redacted:jwt#1] x"},

@@ -19,8 +19,8 @@ const (
 )
 
 // A Stream scrubs lines one by one, and remembers from line to line what began in one and goes on in the next: a
-// private key, a YAML block, a name whose value follows, the data of a Secret's manifest. It needs no memory but that. It shares the numbers of its
-// Scrubber, and as that may not be used by two goroutines at once.
+// private key, a YAML block, a name whose value follows, the data of a Secret's manifest. It needs no memory but that. It
+// shares the numbers of its Scrubber, and as that may not be used by two goroutines at once.
 type Stream struct {
 	scrubber *Scrubber
 	hash     maphash.Hash // of the key's lines so far
