@@ -440,7 +440,7 @@ func TestPackedTail(t *testing.T) {
 	s.now = func() time.Time { clock = clock.Add(time.Second); return clock }
 	s.scan = 4 * time.Second
 	out = fetching(t, s, map[string]any{"limit": 3, "level": "fatal"})
-	if !strings.Contains(strings.Join(out.Problems, ""), "too large to be read from its end") {
+	if !strings.Contains(strings.Join(out.Problems, ""), "too large to be read from its end") || !out.Truncated || !out.TimeUp {
 		t.Errorf("%+v", out)
 	}
 }

@@ -47,7 +47,7 @@ const (
 const (
 	waitTime       = 5 * time.Second  // for its turn
 	scanTime       = 20 * time.Second // in which a call reads; then it says how far it came
-	graceTime      = 4 * time.Second  // beyond that, for what is being read
+	graceTime      = 4 * time.Second  // beyond that, for what is being read and matched
 	maxCalls       = 2                // calls that read at once
 	maxAnswer      = 44 << 10         // bytes of an answer's lines
 	maxShown       = 4 << 10          // bytes of one line in an answer
@@ -61,7 +61,9 @@ const (
 	maxBefore      = 5                // lines before a trace in an answer
 	maxProblems    = 20               // problems that an answer lists
 	maxProblem     = 300              // bytes of one of them
-	maxExpression  = 1 << 10          // bytes of a regular expression
+	maxProgram     = 2 << 10          // instructions of a regular expression: each may be looked at for each byte of a message
+	maxMatch       = 64 << 20         // instructions of an expression times bytes of a message that it sees: a second or two
+	maxWork        = 8 << 20          // of these products, after which the time is looked at
 	traceHeadBytes = 512              // bytes of a message by which traces are told apart
 )
 

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"strings"
 	"time"
 
@@ -31,6 +33,7 @@ type query struct {
 	level        level
 	contains     string
 	expression   *regexp.Regexp
+	program      int // instructions of the expression, at most
 	tail         bool
 }
 
@@ -48,11 +51,49 @@ func (f filters) query(now time.Time) (query, error) {
 		return query{}, mcpserver.Errorf(mcpserver.CodeInvalidArguments, "until is before since")
 	}
 	if f.Matches != "" {
-		if q.expression, err = regexp.Compile(f.Matches); err != nil {
+		if q.expression, q.program, err = compile(f.Matches); err != nil {
 			return query{}, mcpserver.Errorf(mcpserver.CodeInvalidArguments, "matches: %w", err)
 		}
 	}
 	return q, nil
+}
+
+// compile compiles an expression, unless that would make a program that takes too long over a message. It says how many
+// instructions the program has, at most.
+func compile(expression string) (*regexp.Regexp, int, error) {
+	parsed, err := syntax.Parse(expression, syntax.Perl)
+	if err != nil {
+		return nil, 0, err
+	}
+	program := instructions(parsed)
+	if program > maxProgram {
+		return nil, 0, fmt.Errorf("the expression is too costly: it has %d instructions, and may have %d; a counted repetition has those of what it repeats as often as that: write x* instead of x{0,500}, or use contains", program, maxProgram)
+	}
+	compiled, err := regexp.Compile(expression)
+	return compiled, program, err
+}
+
+// instructions bounds those that regexp/syntax makes of an expression. It makes none: they could take more memory than
+// there is.
+func instructions(expression *syntax.Regexp) int {
+	n := 0
+	for _, part := range expression.Sub {
+		n += instructions(part)
+	}
+	switch expression.Op { //nolint:exhaustive // all others are one instruction
+	case syntax.OpLiteral:
+		return len(expression.Rune)
+	case syntax.OpCapture, syntax.OpStar: // x* of what may be empty is (x+)?
+		return n + 2
+	case syntax.OpAlternate:
+		return n + len(expression.Sub)
+	case syntax.OpRepeat:
+		if expression.Max < 0 {
+			return max(expression.Min, 1)*n + 2
+		}
+		return max(1, expression.Max*n+expression.Max-expression.Min)
+	}
+	return n + 1
 }
 
 // fits says whether a message is one of those that are asked for. It is judged as it is shown: redacted, and without the
@@ -70,12 +111,34 @@ func (q query) untimed(e entry) bool {
 
 // fitsAnyTime is fits without the times.
 func (q query) fitsAnyTime(e entry) bool {
+	text, ok := q.candidate(e)
+	return ok && (q.expression == nil || q.expression.MatchString(clip(text, q.reach())))
+}
+
+// candidate says whether all but the expression and the times fits, and returns the text that the expression is about.
+func (q query) candidate(e entry) (text string, ok bool) {
 	if e.level < q.level {
-		return false
+		return "", false
 	}
 	if q.contains == "" && q.expression == nil {
-		return true
+		return "", true
 	}
-	text := scrub.Unnumbered(e.text)
-	return strings.Contains(text, q.contains) && (q.expression == nil || q.expression.MatchString(text))
+	text = scrub.Unnumbered(e.text)
+	return text, strings.Contains(text, q.contains)
+}
+
+// reach is how many bytes of a message the expression sees.
+func (q query) reach() int { return maxMatch / max(q.program, 1) }
+
+// work bounds what the expression has to do for a message, and says whether the message is longer than it sees. It depends
+// on what may be shown alone.
+func (q query) work(e entry) (steps int, beyond bool) {
+	if q.expression == nil {
+		return 0, false
+	}
+	text, ok := q.candidate(e)
+	if !ok {
+		return 0, false
+	}
+	return q.program * min(len(text), q.reach()), len(text) > q.reach()
 }

@@ -266,6 +266,8 @@ func FuzzBlocks(f *testing.F) {
 	f.Add([]byte(sample(5)[:2000]), uint16(300))
 	f.Add([]byte(asJSONFile(sample(5)[:1000], 50)[:3000]), uint16(70))
 	f.Add([]byte(asCRI(sample(5)[:1000], 50)), uint16(99))
+	f.Add([]byte(asCRI(manifestYAML+manifestJSON, 50)), uint16(99))
+	f.Add([]byte(manifestYAML+manifestJSON), uint16(99))
 	f.Add([]byte("\x00\xff\n\n\r\n\x1b[31m"), uint16(2))
 	f.Fuzz(func(t *testing.T, data []byte, size uint16) {
 		if len(data) > 4<<10 {

@@ -126,7 +126,7 @@ func (s *server) fetchLogs(ctx context.Context, in fetchLogsIn) (fetchLogsOut, e
 	if err != nil {
 		return fetchLogsOut{}, err
 	}
-	out := fetchLogsOut{Matched: kept.matched, BytesRead: w.read, TimeUp: w.late, Problems: shownProblems(w.problems), NextCursor: next, Truncated: next != ""}
+	out := fetchLogsOut{Matched: kept.matched, BytesRead: w.read, TimeUp: w.late, Problems: shownProblems(w.problems), NextCursor: next, Truncated: next != "" || w.late}
 	out.Common, out.Lines = kept.lines()
 	out.Returned = len(out.Lines)
 	return out, nil

@@ -23,6 +23,26 @@ type walk struct {
 	problems []string // what could not be read
 	late     bool     // it ended because of the time
 	untimed  int      // messages that fit but for having no time
+	beyond   int      // messages of which the expression saw a part
+	work     int      // of the expression, since the time was looked at
+}
+
+// note counts what an entry that is going to be visited means for the answer.
+func (w *walk) note(e entry) {
+	steps, beyond := w.query.work(e)
+	w.work += steps
+	if beyond {
+		w.beyond++
+	}
+	if w.query.untimed(e) {
+		w.untimed++
+	}
+}
+
+// timeUp says whether the call should have ended by now, or that much earlier.
+func (w *walk) timeUp(grace time.Duration) bool {
+	w.late = !w.now().Before(w.deadline.Add(grace))
+	return w.late
 }
 
 // visitor takes what begins in the stretches of a log, in the direction of the walk.
@@ -67,6 +87,9 @@ func (w *walk) run(ctx context.Context, v visitor) (*place, error) {
 	if w.untimed > 0 {
 		w.problems = append(w.problems, fmt.Sprintf("%d messages that fit have no time; since and until left them out", w.untimed))
 	}
+	if w.beyond > 0 {
+		w.problems = append(w.problems, fmt.Sprintf("of %d long messages, matches saw the first %d bytes: an expression with fewer or smaller counted repetitions sees more", w.beyond, w.query.reach()))
+	}
 	return next, err
 }
 
@@ -109,13 +132,16 @@ func (w *walk) stream(ctx context.Context, s stream, v visitor) (*place, error) 
 
 // part visits one part from the place that mark names, and returns where to go on if that is within it.
 func (w *walk) part(ctx context.Context, s stream, p part, mark string, v visitor) (*string, error) {
-	if w.late = !w.now().Before(w.deadline); w.late {
+	if w.timeUp(0) {
 		return &mark, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, w.deadline.Sub(w.now())+graceTime)
+	opening, cancel := context.WithTimeout(ctx, w.deadline.Sub(w.now())+graceTime)
 	defer cancel()
-	open, err := p.open(ctx, span{w.query.since, w.query.until, w.query.tail, mark})
-	if err != nil {
+	open, err := p.open(opening, span{w.query.since, w.query.until, w.query.tail, mark})
+	switch {
+	case err != nil && ctx.Err() == nil && w.read > 0 && w.timeUp(0):
+		return &mark, nil // the next call has more time for it
+	case err != nil:
 		return nil, err
 	}
 	defer open.close()
@@ -244,7 +270,7 @@ func (p *pass) run(ctx context.Context, at, step int64, left func(at int64) int6
 			}
 		}
 		at = last
-		if p.walk.late = !p.walk.now().Before(p.walk.deadline); p.walk.late && left(at) > 0 {
+		if left(at) > 0 && p.walk.timeUp(0) {
 			return at, true, nil
 		}
 	}
@@ -282,6 +308,9 @@ func (p *pass) visit(ctx context.Context, from, to int64, v visitor) (int64, boo
 	if err := ctx.Err(); err != nil {
 		return 0, false, err
 	}
+	if p.walk.timeUp(graceTime) {
+		return p.edge(from, to), true, nil
+	}
 	if empty, err := p.empty(from, to); empty || err != nil {
 		return 0, false, err
 	}
@@ -292,14 +321,58 @@ func (p *pass) visit(ctx context.Context, from, to int64, v visitor) (int64, boo
 	if err != nil {
 		return 0, false, err
 	}
+	at, enough := p.visitEntries(b, to, v)
+	switch {
+	case enough && p.back:
+		from = at
+	case enough:
+		to = at
+	}
 	p.count(from, to)
-	for _, e := range b.all[b.low:b.high] {
-		if p.walk.query.untimed(e) {
-			p.walk.untimed++
+	return at, enough, nil
+}
+
+// edge is where a call goes on that has not visited [from, to).
+func (p *pass) edge(from, to int64) int64 {
+	if p.back {
+		return to
+	}
+	return from
+}
+
+// visitEntries lets v visit the entries of a block, as many at once as the expression that is looked for may take some time
+// for; then the time is looked at. What decides about these places is what v sees too.
+func (p *pass) visitEntries(b block, to int64, v visitor) (int64, bool) {
+	w := p.walk
+	for low, high := b.low, b.high; low < high; {
+		if w.work >= maxWork {
+			w.work = 0
+			if w.timeUp(0) {
+				return p.edge(b.all[low].start, to), true
+			}
+		}
+		n := 0
+		for ; n < high-low && w.work < maxWork; n++ {
+			if p.back {
+				w.note(b.all[high-1-n])
+			} else {
+				w.note(b.all[low+n])
+			}
+		}
+		run := block{b.all, low, low + n}
+		if p.back {
+			run = block{b.all, high - n, high}
+		}
+		if at, enough := v.visit(run, to); enough {
+			return at, true
+		}
+		if p.back {
+			high, to = run.low, b.all[run.low].start
+		} else {
+			low = run.high
 		}
 	}
-	at, enough := v.visit(b, to)
-	return at, enough, nil
+	return 0, false
 }
 
 // visitHalves visits a block that has too many lines, one half after the other.

@@ -56,6 +56,8 @@ func BenchmarkText(b *testing.B) {
 		{"slow-separators", "password=" + strings.Repeat(",a", benchBytes/2)},
 		{"slow-data", strings.Repeat("\"data\":{\ndata:\n", benchBytes/16)},
 		{"slow-kinds", "kind: Secret\n" + strings.Repeat(" data:\n\"data\":{ \"kind\"::::", benchBytes/27)},
+		{"slow-yaml", "kind: Secret " + strings.Repeat(`data:\n`, benchBytes/7)},
+		{"slow-yaml-blocks", "kind: Secret " + strings.Repeat(`data:\n  `, benchBytes/9)},
 		{"slow-curl", strings.Repeat("curl -u a:$b ", benchBytes/13)},
 		{"slow-services", strings.Repeat("travis sonar = ", benchBytes/15)},
 		{"slow-sql", strings.Repeat("password '", benchBytes/10)},

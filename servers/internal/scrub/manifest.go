@@ -51,12 +51,16 @@ func (sc *scan) enterData(a anchor, at int) (hit, bool) {
 	start := strings.LastIndexByte(text[max(0, at-maxGap):at], '\n') + 1 + max(0, at-maxGap)
 	switch {
 	case open == len(text):
-	case text[open] == '{': // JSON: as far as its brace
+	case text[open] == '{', escapedLineEnd(text[open-1:]) && strings.Contains(text[at:open], ":") && (at == 0 || !isNameByte(text[at-1]) || escapedLineEnd(text[max(0, at-2):at])):
 		if end := sc.lineEnd(at); at >= m.line.to {
 			m.line = document{end, m.secret || isSecret(text[max(at-maxDocument, strings.LastIndexByte(text[:at], '\n')+1):end])}
 		}
-		if m.line.secret {
+		switch {
+		case !m.line.secret:
+		case text[open] == '{': // JSON: as far as its brace
 			m.end = open + len(before(text[open:m.line.to], "}"))
+		default: // YAML in a string
+			m.end = indentedInString(text[:m.line.to], open-1, at-len(strings.TrimRight(text[:at], "- ")))
 		}
 	case (text[open] == '\n' || text[open] == '\r') && strings.Trim(text[start:at], " ") == "": // YAML: as far as lines stand further to the right
 		if at >= m.yaml.to {
@@ -88,11 +92,17 @@ func isSecret(document string) bool {
 			return false
 		}
 		document = after
-		value := strings.TrimLeft(after, `\"':`+blank)
-		if rest, ok := strings.CutPrefix(value, "Secret"); ok && (rest == "" || !isAlphanumeric(rest[0])) {
+		if namesSecret(strings.TrimLeft(after, `\"':`+blank)) {
 			return true
 		}
 	}
+}
+
+// namesSecret says whether the value of a kind is a Secret, or a list of Secrets, which do not say it again.
+func namesSecret(kind string) bool {
+	rest, ok := strings.CutPrefix(kind, "Secret")
+	rest = strings.TrimPrefix(rest, "List")
+	return ok && (rest == "" || !isAlphanumeric(rest[0]))
 }
 
 // indented returns where the lines after a place end that stand further to the right than this.
@@ -105,6 +115,31 @@ func indented(text string, at, indent int) int {
 		at += next + 1
 		content := strings.TrimLeft(text[at:], " ")
 		if content != "" && content[0] != '\n' && content[0] != '\r' && len(text)-at-len(content) <= indent {
+			return at
+		}
+	}
+}
+
+// escapedLineEnd says whether s begins with the end of a line as strings have it.
+func escapedLineEnd(s string) bool { return strings.HasPrefix(s, `\n`) || strings.HasPrefix(s, `\r\n`) }
+
+// indentedInString is indented for lines in a string, which ends them too.
+func indentedInString(text string, at, indent int) int {
+	for {
+		next := strings.Index(text[at:], `\n`)
+		if next < 0 {
+			next = len(text) - at
+		}
+		for i := at; i < at+next; i++ {
+			if text[i] == '"' && (i == 0 || text[i-1] != '\\') {
+				return i
+			}
+		}
+		if at += next + len(`\n`); at >= len(text) {
+			return len(text)
+		}
+		content := strings.TrimLeft(text[at:], " ")
+		if content != "" && content[0] != '\\' && len(text)-at-len(content) <= indent {
 			return at
 		}
 	}

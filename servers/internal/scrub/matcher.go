@@ -22,6 +22,7 @@ type matcher struct {
 	endings pairSet             // the last two letters of every name, qualifier and member of note
 	names   [pairs]bucket       // by the last two letters
 	ids     map[string]bool
+	data    *format // of a Secret's data
 
 	innocent, elsewhere, variables []string
 	placeholders                   map[string]bool
@@ -92,6 +93,9 @@ func compile() *matcher {
 		})
 	}
 	m.anchor(markerStart, nil, (*scan).skipMarker)
+	for _, member := range []string{kindMember, versionMember, dataMember, stringsMember} {
+		m.anchor(member, nil, (*scan).noteMember)
+	}
 	for i := range m.formats {
 		f := &m.formats[i]
 		f.set = newByteSet(f.alphabet)
@@ -102,7 +106,7 @@ func compile() *matcher {
 			case f.find != nil:
 				find = (*scan).structure
 			case f.within != nil:
-				find = f.within
+				find, m.data = f.within, f
 			}
 			m.anchor(prefix, f, find)
 		}
@@ -250,6 +254,7 @@ type scan struct {
 	lines bool
 	key   *keyBlock
 	block *scalarBlock
+	noted noted
 }
 
 // next returns the next secret of the text.

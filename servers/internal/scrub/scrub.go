@@ -4,7 +4,7 @@
 // Characters go first (characters.go), so that a secret which was cut by invisible ones is whole when secrets are
 // looked for. What counts as a secret is a table (secrets.go, services.go); one pass over the text finds them
 // (matcher.go) by their looks, by the name that stands before them (names.go) or by their structure (structure.go,
-// manifest.go). What is encoded is looked at decoded (encoded.go). Texts are scrubbed whole, or line by line, with what
+// manifest.go, manifest_lines.go). What is encoded is looked at decoded (encoded.go). Texts are scrubbed whole, or line by line, with what
 // one line begins and another ends in mind (stream.go), or as they are written, in lines of any length (writer.go).
 //
 // Nothing in a text switches any of it off, and what is found does not depend on who asks.

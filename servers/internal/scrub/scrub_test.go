@@ -119,6 +119,20 @@ func TestPlaces(t *testing.T) {
 			"apiVersion: v1\ndata:\n  ca.crt: [redacted:kubernetes-secret#1]\n  user: \"[redacted:kubernetes-secret#2]\"\n\n  conf: |\n    [redacted:kubernetes-secret#3]\nkind: Secret\nmetadata:\n  name: shop-database\n---\nkind: ConfigMap\ndata:\n  mode: aGVsbG8gd29ybGQ=\n",
 		},
 		{"Secret in JSON in JSON", `{"last":"{\"data\":{\"user\":\"c2hvcHVzZXI=\",\"b\":\"aGVsbG8=\"},\"kind\":\"Secret\",\"metadata\":{\"name\":\"shop-db\"}}"}`, `{"last":"{\"data\":{\"user\":\"[redacted:kubernetes-secret#1]\",\"b\":\"[redacted:kubernetes-secret#2]\"},\"kind\":\"Secret\",\"metadata\":{\"name\":\"shop-db\"}}"}`},
+		{
+			"Secret's YAML in JSON", `{"msg":"kind: Secret\nmetadata:\n  note: aGVsbG8gd29ybGQ=\ndata:\n  ca.crt: aGVsbG8gd29ybGQ=\n\n  user: \"c2hvcA==\"\ntype: Opaque","to":"shop-database","at":"12:00"}`,
+			`{"msg":"kind: Secret\nmetadata:\n  note: aGVsbG8gd29ybGQ=\ndata:\n  ca.crt: [redacted:kubernetes-secret#1]\n\n  user: \"[redacted:kubernetes-secret#2]\"\ntype: Opaque","to":"shop-database","at":"12:00"}`,
+		},
+		{
+			"Secret's YAML in JSON, at its end", `{"msg":"- data:\r\n    ca.crt: aGVsbG8gd29ybGQ=\r\n  kind: Secret\nstringData:\n  a: hello","to":"shop-database","n":"abcd: efgh"}`,
+			`{"msg":"- data:\r\n    ca.crt: [redacted:kubernetes-secret#1]\r\n  kind: Secret\nstringData:\n  a: [redacted:kubernetes-secret#2]","to":"shop-database","n":"abcd: efgh"}`,
+		},
+		{
+			"Secret's strings", `{"kind":"Secret","stringData":{"a":"abc","b":"correct horse","c":"true","d":"/etc/path","e":"http://x","f":"","g":null},"to":"true"}`,
+			`{"kind":"Secret","stringData":{"a":"[redacted:kubernetes-secret#1]","b":"[redacted:kubernetes-secret#2]","c":"[redacted:kubernetes-secret#3]","d":"[redacted:kubernetes-secret#4]","e":"[redacted:kubernetes-secret#5]","f":"","g":null},"to":"true"}`,
+		},
+		{"no data in a string", `kind: Secret, some data\n  a.b: hello and more`, `kind: Secret, some data\n  a.b: hello and more`},
+		{"ConfigMap's YAML in JSON", `{"msg":"kind: ConfigMap\ndata:\n  ca.crt: aGVsbG8gd29ybGQ=\n"}`, `{"msg":"kind: ConfigMap\ndata:\n  ca.crt: aGVsbG8gd29ybGQ=\n"}`},
 		{"JWT", "x-amzn: " + makeJWT(rand.New(rand.NewPCG(5, 5))) + ", next", "x-amzn: [redacted:jwt#1], next"},
 		{"JWT, detached", "eyJhbGciOiJIUzI1NiJ9..c2lnbmF0dXJl x", "[redacted:jwt#1] x"},
 		{"JWT, four parts", "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl.com x", "[redacted:jwt#1].com x"},

@@ -253,7 +253,7 @@ func formats() []format {
 		{provider: "Google Cloud", id: "gcp-private-key", names: []string{"privatekey"}, part: pemInString},
 		{provider: "Twilio", id: "twilio-auth-token", names: []string{"twilioauthtoken", "twiliotoken"}, alphabet: lowerHex, min: 32, max: 32, check: varied},
 		{provider: "Docker", id: "docker-auth", names: []string{"^auth"}, alphabet: base64Std, min: 8, max: 1024, check: encodedUserinfo},
-		{provider: "Kubernetes", id: "kubernetes-secret", prefixes: []string{"data", "stringData"}, within: (*scan).enterData, trust: literal},
+		{provider: "Kubernetes", id: "kubernetes-secret", prefixes: []string{"data", "stringData"}, within: (*scan).enterData},
 		{provider: "Kubernetes", id: "private-key", names: []string{"clientkeydata"}, alphabet: base64Std, min: 64, check: varied},
 
 		// By name: headers.

@@ -19,8 +19,8 @@ const (
 )
 
 // A Stream scrubs lines one by one, and remembers from line to line what began in one and goes on in the next: a
-// private key, a YAML block, a name whose value follows. It needs no memory but that. It shares the numbers of its
-// Scrubber, and as that may not be used by two goroutines at once.
+// private key, a YAML block, a name whose value follows, the data of a Secret's manifest. It needs no memory but that. It
+// shares the numbers of its Scrubber, and as that may not be used by two goroutines at once.
 type Stream struct {
 	scrubber *Scrubber
 	hash     maphash.Hash // of the key's lines so far
@@ -30,6 +30,8 @@ type Stream struct {
 	ago      int       // bytes since
 	scan     scan      // of the current line
 	manifest manifest  // of the part of the line before this one, if it comes in parts
+	said     said
+	data     *dataBlock
 }
 
 // keyBlock is a private key in PEM that has begun.
@@ -72,6 +74,11 @@ func (st *Stream) Line(dst, line []byte) []byte {
 	if st.key != nil {
 		text = st.keyLine(text)
 	}
+	own := false // a line of a Secret's data
+	if st.data != nil {
+		text = st.dataLine(text)
+		own = st.data != nil && st.data.own
+	}
 	if st.block != nil {
 		text = st.blockLine(text)
 	}
@@ -86,6 +93,9 @@ func (st *Stream) Line(dst, line []byte) []byte {
 		if !changed {
 			if st.block == nil {
 				st.block = sc.block
+			}
+			if !own {
+				st.hear(text, sc.noted)
 			}
 			st.pending, st.ago = sc.pending, len(text)+1-sc.pendingEnd
 			if st.ago > maxApart {

@@ -181,7 +181,7 @@ func TestWriterEndless(t *testing.T) {
 
 // FuzzStream: lines leave no more of a text than they may, and settle.
 func FuzzStream(f *testing.F) {
-	for _, s := range []string{"a\nb", "password: |\n  x1y2\n", "name: token\nvalue: x", dashes + "BEGIN " + privateKeyLabel + dashes + "\nMC4CAQAwBQYDK2VwBCIEIJ\n" + dashes + "END " + privateKeyLabel + dashes} {
+	for _, s := range []string{"a\nb", "password: |\n  x1y2\n", "name: token\nvalue: x", "kind: Secret\ndata:\n  a: b1234567\n  c: |\n    x\n", "apiVersion: v1\ndata:\n  a: aGVsbG8=\n", "x\"kind\": \"Secret\n\"data\": {\n \"a\": \"b\"}\n", dashes + "BEGIN " + privateKeyLabel + dashes + "\nMC4CAQAwBQYDK2VwBCIEIJ\n" + dashes + "END " + privateKeyLabel + dashes} {
 		f.Add(s, 3)
 	}
 	f.Fuzz(func(t *testing.T, text string, size int) {

@@ -313,7 +313,11 @@ func (sc *scan) apply(f *format, n *name, v value) (hit, bool) {
 	if v.open && f.trust != literal { // then the quote says nothing about where the value ends
 		v.run(sc.text, n, maxChecked)
 	}
-	if v.to == v.from || v.list && !v.quoted || sc.refers(n, v) || !sc.trusted(f.trust, n, v) {
+	if f.within != nil { // all is secret, whatever it looks like
+		if template(sc.text[v.from:min(v.to, v.from+maxChecked)]) && !v.quoted || v.separator != ':' || !v.spaced && !v.quoted {
+			return hit{}, false
+		}
+	} else if v.to == v.from || v.list && !v.quoted || sc.refers(n, v) || !sc.trusted(f.trust, n, v) {
 		return hit{}, false
 	}
 	if !v.whole {

@@ -94,6 +94,9 @@ func (w *Writer) part() {
 	shown, end, within, known := w.stream.scrubber.settled(text, w.stream.manifest)
 	w.out = w.stream.Line(w.out, []byte(shown))
 	w.stream.manifest = known
+	if data := w.stream.data; data != nil {
+		data.rest = data.own
+	}
 	w.line, w.skipping = append([]byte(text[end:]), w.line[held:]...), within
 	if within {
 		w.line = w.line[:0]
