@@ -84,8 +84,9 @@ func (o *Options) Findings(ctx context.Context, inputs []finding.Input, judge fu
 			problems = append(problems, fmt.Errorf("%s: not judged by the policies: %w", in.Name, err))
 		}
 		report := e.Report()
-		if report.Truncated && len(report.Findings) >= Gate().Findings {
-			problems = append(problems, fmt.Errorf("%s: too large: more than %d findings of policies; split the input", in.Name, Gate().Findings))
+		if e.dropped { // and with them, perhaps, what is grave enough to fail
+			problems = append(problems, fmt.Errorf("%s: too large: more than %d findings of policies, or than %d of one rule about a document; split the input",
+				in.Name, Gate().Findings, maxRuleResults))
 		}
 		for _, f := range report.Findings {
 			findings = append(findings, f.Finding)
