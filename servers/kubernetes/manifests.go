@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -105,6 +106,12 @@ func (r *objectReader) read(doc *document, node *yaml.Node, raw json.RawMessage,
 		return
 	}
 	o.setName(fields["metadata"])
+	for _, key := range slices.Sorted(maps.Keys(fields)) {
+		if field, ok := typeField(key); ok {
+			r.note(o.unknown(ruleStrict, fieldPath{key}, fmt.Sprintf("unknown field %q", shorten(key)),
+				fmt.Sprintf("the API server looks for %s without regard to case, and takes the last: it may see another kind than kubectl does", field), "remove it"))
+		}
+	}
 	// kubectl takes what has items for a list, whatever its kind is, and sends the items alone (decodeToList of
 	// apimachinery's unstructured scheme). What is no list by its kind may also be sent whole: both are judged.
 	if items, ok := fields["items"]; ok && bytes.HasPrefix(items, []byte("[")) {
@@ -148,6 +155,17 @@ func (r *objectReader) list(list object, raw json.RawMessage, lists int) {
 		}
 		r.read(list.doc, node, item, apiVersion, kind, lists+1)
 	}
+}
+
+// typeField says whether a key is kind or apiVersion but for its case. Of these two fields, and of no other, the API server
+// does not heed it (SimpleMetaFactory.Interpret of apimachinery's JSON serializer).
+func typeField(key string) (field string, ok bool) {
+	for _, field := range []string{"apiVersion", "kind"} {
+		if key != field && strings.EqualFold(key, field) {
+			return field, true
+		}
+	}
+	return "", false
 }
 
 func noObject(doc *document, node *yaml.Node, reason string) finding.Finding {
