@@ -102,10 +102,6 @@ func TestBounds(t *testing.T) {
 			"what a function makes, before so many steps", `deny contains "x" if { some _ in [1]; a := split(input.text, "a"); count(array.concat(a, a)) == 0 }`,
 			text(190_000), Limits{Time: time.Minute, Steps: 1 << 60, Heap: 1 << 20, Values: 10, Findings: 10}, "more than 1 MiB", "",
 		},
-		{
-			"large results", `violation contains {"msg": sprintf("%d", [i]), "details": input} if some i in numbers.range(1, 500)`,
-			numbers(70_000), Limits{Time: 200 * time.Millisecond, Steps: 1 << 60, Heap: 1 << 40, Values: 80_000, Findings: 10}, "more than 200ms", "",
-		},
 		{"range", `deny contains "x" if count(numbers.range(0, input.n)) == 0`, `{"n": 1e15}`, small, "more than 96 MiB", ""},
 		{"range with a step", `deny contains "x" if count(numbers.range_step(0, input.n, 2)) == 0`, `{"n": 1e15}`, small, "more than 96 MiB", ""},
 		{"network", `deny contains "x" if count(net.cidr_expand(input.net)) == 0`, `{"net": "::/0"}`, small, "more than 96 MiB", ""},
@@ -206,5 +202,31 @@ warn contains sprintf("%v", [graph.reachable({"a": {"b"}, "b": ["c", "d", "e"], 
 	r, err := judge(t, p, Served(), string(input))
 	if err != nil || len(r.Findings) != 2 || r.Findings[0].Message != "892" || r.Findings[1].Message != `{"a", "b", "c", "e"}` {
 		t.Errorf("%+v, %v", r.Findings, err)
+	}
+}
+
+// lateContext ends when the first message was told.
+type lateContext struct {
+	context.Context
+	evaluation *Evaluation
+}
+
+func (c lateContext) Err() error {
+	if c.evaluation.report.Counts.Failures > 0 {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// TestLate: looking at results, which may be large and many, ends when the time does.
+func TestLate(t *testing.T) {
+	p := rules(t, `violation contains {"msg": sprintf("%d", [i]), "details": input} if some i in numbers.range(1, 500)`)
+	e, err := p.Start([]string{"main"}, Served())
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = e.judge(lateContext{t.Context(), e}, Document{Value: "x"})
+	if err == nil || !strings.Contains(err.Error(), "main.violation: too much time: more than 20s") || e.report.Counts.Failures != 1 {
+		t.Errorf("%+v, %v", e.report.Counts, err)
 	}
 }

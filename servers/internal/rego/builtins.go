@@ -113,15 +113,18 @@ var guardBuiltins = sync.OnceFunc(func() { //nolint:gochecknoglobals // it guard
 			call = reachable(call)
 		}
 		topdown.RegisterBuiltinFunc(name, func(bctx topdown.BuiltinContext, args []*ast.Term, yield func(*ast.Term) error) error {
+			m, ok := bctx.Cancel.(*meter)
+			if !ok {
+				return fmt.Errorf("%s: called without a meter", name)
+			}
 			if guard != nil {
 				if err := guard(args); err != nil {
+					m.refused = fmt.Errorf("%s: %w", name, err)
 					return err
 				}
 			}
 			return call(bctx, args, func(made *ast.Term) error {
-				if m, ok := bctx.Cancel.(*meter); ok {
-					m.make(made)
-				}
+				m.make(made)
 				return yield(made)
 			})
 		})

@@ -19,6 +19,7 @@ type meter struct {
 	heap      []metrics.Sample
 	cancelled atomic.Bool
 	stopped   error // why it ended, unless it was cancelled
+	refused   error // the last call of a function whose arguments were too large for it
 }
 
 func newMeter(limits Limits) *meter {

@@ -83,6 +83,9 @@ func (o *Options) Findings(ctx context.Context, inputs []finding.Input, judge fu
 		if err := judge(ctx, e, in); err != nil {
 			problems = append(problems, fmt.Errorf("%s: not judged by the policies: %w", in.Name, err))
 		}
+		for _, u := range e.unjudged { // which must not let an input through that makes it so
+			problems = append(problems, fmt.Errorf("%s: %s: not judged: %s", in.Name, u.rule.id(), u.reason))
+		}
 		report := e.Report()
 		if e.dropped { // and with them, perhaps, what is grave enough to fail
 			problems = append(problems, fmt.Errorf("%s: too large: more than %d findings of policies, or than %d of one rule about a document; split the input",

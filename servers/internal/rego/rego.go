@@ -76,8 +76,15 @@ type Evaluation struct {
 	deadline   time.Time
 	meter      *meter
 	report     Report
-	dropped    bool  // findings were dropped, so that what is kept does not say all that fails
-	err        error // of the bound that was passed; nothing is judged after it
+	dropped    bool       // findings were dropped, so that what is kept does not say all that fails
+	unjudged   []unjudged // rules that an input kept from being judged, each once, though not all of the reasons
+	err        error      // of the bound that was passed; nothing is judged after it
+}
+
+// unjudged is why a rule was not judged. What a policy itself makes undefined, as a number that a text is not, is no reason.
+type unjudged struct {
+	rule   *rule
+	reason string
 }
 
 // NamespaceError is a namespace, or a pattern, that no policy is in.
@@ -265,6 +272,7 @@ func exceptionReason(r *rule) string {
 func (q *query) run(ctx context.Context, r *rule, body ast.Body) (topdown.QueryResultSet, error) {
 	e := q.evaluation
 	var failed []topdown.Error
+	e.meter.refused = nil
 	results, err := topdown.NewQuery(body).
 		WithCompiler(e.policies.compiler).
 		WithStore(e.policies.store).
@@ -281,6 +289,9 @@ func (q *query) run(ctx context.Context, r *rule, body ast.Body) (topdown.QueryR
 	case err != nil:
 		q.problem(r, e.policies.explain(err))
 		return nil, nil
+	}
+	if e.meter.refused != nil {
+		e.notJudged(r, e.meter.refused.Error())
 	}
 	for _, f := range failed {
 		if q.builtins++; q.builtins > maxBuiltinErrors {
@@ -420,7 +431,14 @@ func textIn(object ast.Object, key string) string {
 
 // problem reports that a rule could not be judged.
 func (q *query) problem(r *rule, reason string) {
+	q.evaluation.notJudged(r, reason)
 	q.unknown(r, finding.High, "the rule could not be judged", reason)
+}
+
+func (e *Evaluation) notJudged(r *rule, reason string) {
+	if !slices.ContainsFunc(e.unjudged, func(u unjudged) bool { return u.rule == r }) {
+		e.unjudged = append(e.unjudged, unjudged{r, shorten(reason, maxReason)})
+	}
 }
 
 func (q *query) unknown(r *rule, severity finding.Severity, message, reason string) {

@@ -250,6 +250,21 @@ deny contains {"msg": "worse", "severity": "critical"} if true
 	if _, err := o.Findings(t.Context(), inputs[:1], whole); err == nil || !strings.Contains(err.Error(), "one: too large: ") {
 		t.Errorf("more messages than are kept: %v", err)
 	}
+	// What an input makes of a rule must not be exit code 0: conftest stops for the second and the third, and has no
+	// bounds for the first. A function that fails for what it is given is undefined there, too.
+	for _, tc := range []struct{ rule, err string }{
+		{`deny contains "x" if bits.lsh(1, 5000) == 1`, "one: main.deny: not judged: bits.lsh: too large: more than 4096 bits"},
+		{`deny contains {"msg": count(input)}`, `one: main.deny: not judged: a result is an object without a "msg" that is a string`},
+		{"deny := [\"x\"] if input\ndeny := [\"y\"] if input", "one: main.deny: not judged: "},
+		{`deny if input`, "one: main.deny: not judged: the rule is true"},
+		{`deny contains "x" if to_number(input) == 1`, ""},
+	} {
+		o := Options{dir: folder(t, map[string]string{"p.rego": "package main\n" + tc.rule})}
+		findings, err := o.Findings(t.Context(), inputs[:1], whole)
+		if (err == nil) != (tc.err == "") || err != nil && !strings.Contains(err.Error(), tc.err) || len(findings) != 1 || findings[0].Verdict != finding.Unknown {
+			t.Errorf("%s: %+v, %v, want %q", tc.rule, findings, err, tc.err)
+		}
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	o = Options{dir: dir, namespaces: []string{"slow"}}
