@@ -103,6 +103,7 @@ func capabilities() *ast.Capabilities {
 // functions, which a query cannot override.
 var guardBuiltins = sync.OnceFunc(func() { //nolint:gochecknoglobals // it guards OPA's one table, once
 	guarded := guards()
+	writers := []string{"json.marshal", "json.marshal_with_options", "yaml.marshal", "sprintf", "internal.template_string"}
 	for _, name := range allowed() {
 		call, guard := topdown.GetBuiltin(name), guarded[name]
 		if call == nil || guard == nil && !makes(name) {
@@ -117,14 +118,22 @@ var guardBuiltins = sync.OnceFunc(func() { //nolint:gochecknoglobals // it guard
 			if !ok {
 				return fmt.Errorf("%s: called without a meter", name)
 			}
-			if guard != nil {
-				if err := guard(args); err != nil {
-					m.refused = fmt.Errorf("%s: %w", name, err)
-					return err
-				}
+			var err error
+			if slices.Contains(writers, name) {
+				err = m.guardWriter(args)
+			}
+			if guard != nil && err == nil {
+				err = guard(args)
+			}
+			if err != nil {
+				m.refused = fmt.Errorf("%s: %w", name, err)
+				return err
 			}
 			return call(bctx, args, func(made *ast.Term) error {
 				m.make(made)
+				if name == ast.WalkBuiltin.Name && m.Cancelled() { // where nothing fits what it yields, there is no other step
+					return topdown.Halt{Err: &topdown.Error{Code: topdown.CancelErr, Message: "walk was cancelled"}}
+				}
 				return yield(made)
 			})
 		})
@@ -221,8 +230,8 @@ func guards() map[string]func(args []*ast.Term) error {
 		"yaml.unmarshal":    guardYAML,
 		"yaml.is_valid":     guardYAML,
 		"yaml.marshal": func(args []*ast.Term) error {
-			values, _ := extentOf(args[0])
-			return atMost("values", values, maxYAML)
+			e, _ := extentOf(args[0], maxYAML)
+			return atMost("values", e.values, maxYAML)
 		},
 		"json.marshal_with_options": func(args []*ast.Term) error {
 			if err := atMost("bytes of options", len(args[1].Value.String()), maxOptions); err != nil {
@@ -232,8 +241,8 @@ func guards() map[string]func(args []*ast.Term) error {
 			if options, ok := args[1].Value.(ast.Object); ok {
 				options.Foreach(func(_, option *ast.Term) { indent += len(textOf(option)) })
 			}
-			values, depth := extentOf(args[0])
-			return atMost("bytes", values*depth*indent, maxMade)
+			e, depth := extentOf(args[0], maxMade)
+			return atMost("bytes", e.values*depth*indent, maxMade)
 		},
 		"object.union_n": func(args []*ast.Term) error {
 			keys := 0
@@ -255,9 +264,15 @@ func guards() map[string]func(args []*ast.Term) error {
 			return atMost("pairs of networks", sizeOf(args[0])*sizeOf(args[0]), maxPairs)
 		},
 		"object.subset": guardSubset,
-		"json.patch":    func(args []*ast.Term) error { return atMost("operations", sizeOf(args[1]), maxPatches) },
-		"concat":        guardConcat,
-		"sprintf":       guardFormat,
+		"json.patch": func(args []*ast.Term) error {
+			if err := atMost("operations", sizeOf(args[1]), maxPatches); err != nil {
+				return err
+			}
+			e, _ := extentOf(args[0], maxPatched)
+			return atMost("operations times values", sizeOf(args[1])*e.values, maxPatched)
+		},
+		"concat":  guardConcat,
+		"sprintf": guardFormat,
 	}
 }
 
@@ -429,34 +444,34 @@ func guardZone(args []*ast.Term) error {
 	return nil
 }
 
-// extentOf returns how many values a term is made of, and how deep they are in each other.
-func extentOf(t *ast.Term) (values, depth int) {
-	values, depth = 1, 1
-	below := func(inner *ast.Term) {
-		n, deep := extentOf(inner)
-		values, depth = values+n, max(depth, deep+1)
+// extentOf adds up a term, and how deep its values are in each other. A policy that puts its input into a list a thousand
+// times has it in memory once, and here a thousand times. It ends where there are more values than most.
+func extentOf(t *ast.Term, most int) (sum extent, depth int) {
+	sum, depth = extent{values: 1, bytes: len(textOf(t))}, 1
+	add := func(inner *ast.Term) bool {
+		e, deep := extentOf(inner, most-sum.values)
+		sum.values, sum.bytes, depth = sum.values+e.values, sum.bytes+e.bytes, max(depth, deep+1)
+		return sum.values > most
 	}
 	switch v := t.Value.(type) {
 	case *ast.Array:
-		v.Foreach(below)
+		v.Until(add)
 	case ast.Set:
-		v.Foreach(below)
+		v.Until(add)
 	case ast.Object:
-		v.Foreach(func(_, value *ast.Term) { below(value) })
+		v.Until(func(key, value *ast.Term) bool {
+			sum.bytes += len(textOf(key))
+			return add(value)
+		})
 	}
-	return values, depth
+	return sum, depth
 }
 
 // guardSubset bounds the arrays that object.subset looks for in each other, wherever they are in the objects.
 func guardSubset(args []*ast.Term) error {
-	sizes := [2]int{}
-	for i := range sizes {
-		ast.WalkTerms(args[i], func(*ast.Term) bool {
-			sizes[i]++
-			return false
-		})
-	}
-	return atMost("pairs", sizes[0]*sizes[1], maxPairs)
+	a, _ := extentOf(args[0], maxPairs)
+	b, _ := extentOf(args[1], maxPairs)
+	return atMost("pairs", a.values*b.values, maxPairs)
 }
 
 // guardConcat bounds what concat makes, which it allocates at once.

@@ -14,7 +14,7 @@ const (
 	maxRuleResults   = 1000     // messages of one rule about one document
 	maxMessage       = 2 << 10  // bytes of a message, a title or a file name
 	maxMetadata      = 4 << 10  // bytes of a result's metadata, as JSON
-	maxResult        = 64 << 10 // bytes of a result whose metadata are looked at
+	maxResult        = 64 << 10 // bytes, or values, of a result whose metadata are looked at
 	maxBuiltinErrors = 10       // failed calls of built-in functions that are told of one document
 	maxReason        = 512      // bytes of why a rule was not judged
 	maxNamespaces    = 200      // namespaces that one evaluation may ask for
@@ -34,6 +34,7 @@ const (
 	maxPairs    = 16 << 20  // pairs of elements that a function compares
 	maxNetworks = 256 << 10 // pairs of networks that net.cidr_contains_matches parses and may return
 	maxPatches  = 1000      // operations of json.patch, each of which copies a list
+	maxPatched  = 8 << 20   // operations of json.patch times values that they may copy
 	maxFactors  = 1000      // factors of product, whose digits add up
 	maxAmount   = 64        // characters of an amount that units.parse and units.parse_bytes read
 	maxExponent = 3         // digits of its exponent

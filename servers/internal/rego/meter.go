@@ -1,6 +1,7 @@
 package rego
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"runtime/metrics"
@@ -59,6 +60,16 @@ func (m *meter) make(made *ast.Term) {
 	} else {
 		m.made += madeBytes * sizeOf(made)
 	}
+}
+
+// guardWriter bounds what a function writes out, value by value. It is more than a document has, and less than a policy can put together of documents.
+func (m *meter) guardWriter(args []*ast.Term) error {
+	var sum extent
+	for _, arg := range args {
+		e, _ := extentOf(arg, 2*m.limits.Values)
+		sum.values, sum.bytes = sum.values+e.values, sum.bytes+e.bytes
+	}
+	return errors.Join(atMost("values", sum.values, 2*m.limits.Values), atMost("bytes", sum.bytes, maxMade))
 }
 
 func (m *meter) live() uint64 {

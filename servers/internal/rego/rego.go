@@ -393,7 +393,7 @@ func (e *Evaluation) describe(f *finding.Finding, result ast.Object, warning boo
 		}
 	}
 	f.Fix = shorten(textIn(result, "fix"), maxMessage)
-	if result.StringLength() > maxResult {
+	if size, _ := extentOf(ast.NewTerm(result), maxResult); size.values > maxResult || size.bytes > maxResult {
 		e.report.Truncated = true
 		return nil
 	}
