@@ -64,14 +64,15 @@ func (p policyJudge) evaluatePolicy(ctx context.Context, in evaluatePolicyIn) (r
 			at = path.Join(p.workspace.Name(), f.Path)
 		}
 		in := finding.Input{Name: f.Path, Data: f.Data}
-		judged, errs, err := judgeManifests(ctx, e, in, at, maxServedValues)
-		for _, problem := range errs {
+		j, err := judgeManifests(ctx, e, in, at, maxServedValues)
+		problems := slices.Concat(j.unread, j.unjudged)
+		for _, problem := range problems {
 			e.Unreadable(unreadable(problem))
 		}
 		if err != nil {
 			break // the report says it
 		}
-		if judged+len(errs) == 0 {
+		if j.judged+len(problems) == 0 {
 			e.Unreadable(emptyInput(f.Path))
 		}
 	}
@@ -108,34 +109,36 @@ func judgePolicies(ctx context.Context, e *rego.Evaluation, in finding.Input) (j
 	if err != nil {
 		return 0, err
 	}
-	judged, _, err = judgeManifests(ctx, e, in, at, maxCheckValues)
-	return judged, err
+	j, err := judgeManifests(ctx, e, in, at, maxCheckValues)
+	return j.judged, errors.Join(append(j.unjudged, err)...)
 }
 
-// judgeManifests judges every document of an input as conftest does, and the items of those that are lists. It
-// returns how many it judged, what could not be read, and why it could not go on, which the evaluation reports.
-func judgeManifests(ctx context.Context, e *rego.Evaluation, in finding.Input, at string, values int) (judged int, errs []error, err error) {
-	j := policyJudgement{evaluation: e}
-	errs = readDocuments(in.Name, in.Data, values, func(doc *document) bool {
-		var content any
-		if err := json.Unmarshal(doc.json, &content); err != nil { // into float64, as conftest does
-			j.errs = append(j.errs, &inputError{file: doc.file, line: doc.first, text: "its JSON cannot be read"})
-			return true
-		}
-		hideSecrets(content, "", true)
-		j.document = rego.Document{Path: at, File: doc.file, Line: doc.first}
-		err = j.judge(ctx, content, maxListDepth)
-		return err == nil
-	})
-	return j.judged, append(errs, j.errs...), err
-}
-
-// policyJudgement is the judgement of one input.
+// policyJudgement is what the policies came to for one input, beside what the evaluation reports.
 type policyJudgement struct {
 	evaluation *rego.Evaluation
 	document   rego.Document // at hand
 	judged     int
-	errs       []error
+	unread     []error // documents that could not be read
+	unjudged   []error // what was read, and not judged
+}
+
+// judgeManifests judges every document of an input as conftest does, and the items of those that are lists. Its error is
+// why it could not go on, which the evaluation reports.
+func judgeManifests(ctx context.Context, e *rego.Evaluation, in finding.Input, at string, values int) (policyJudgement, error) {
+	j := policyJudgement{evaluation: e}
+	var fault error
+	j.unread = readDocuments(in.Name, in.Data, values, func(doc *document) bool {
+		var content any
+		if err := json.Unmarshal(doc.json, &content); err != nil { // into float64, as conftest does
+			j.unjudged = append(j.unjudged, &inputError{file: doc.file, line: doc.first, text: "its JSON cannot be read"})
+			return true
+		}
+		hideSecrets(content, "", true)
+		j.document = rego.Document{Path: at, File: doc.file, Line: doc.first}
+		fault = j.judge(ctx, content, maxListDepth)
+		return fault == nil
+	})
+	return j, fault
 }
 
 // judge judges a document or an item of a list, and what is listed in it: as kubectl has it, the items of whatever has
@@ -151,7 +154,7 @@ func (j *policyJudgement) judge(ctx context.Context, content any, lists int) err
 		items = itemsOf(list)
 	}
 	if len(items) > 0 && lists == 0 {
-		j.errs = append(j.errs, &inputError{
+		j.unjudged = append(j.unjudged, &inputError{
 			file: j.document.File, line: j.document.Line, text: fmt.Sprintf("too large: lists nested more than %d levels deep", maxListDepth),
 		})
 		return nil

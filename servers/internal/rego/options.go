@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/workspace"
 )
 
 // mainNamespace is the package that is judged where none is named, as with conftest.
@@ -80,7 +81,7 @@ func (o *Options) Findings(ctx context.Context, inputs []finding.Input, judge fu
 		if err != nil {
 			return findings, fmt.Errorf("--policies %s: %w", o.dir, err)
 		}
-		if err := judge(ctx, e, in); err != nil {
+		for _, err := range workspace.Problems(judge(ctx, e, in)) {
 			problems = append(problems, fmt.Errorf("%s: not judged by the policies: %w", in.Name, err))
 		}
 		for _, u := range e.unjudged { // which must not let an input through that makes it so
