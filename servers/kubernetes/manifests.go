@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -92,11 +93,12 @@ func (r *objectReader) read(doc *document, node *yaml.Node, raw json.RawMessage,
 		r.note(noObject(doc, node, "the document is a list or a plain value"))
 		return
 	}
-	o := object{doc: doc, node: node, raw: raw, apiVersion: apiVersion, kind: kind}
+	o := object{doc: doc, node: node, raw: raw}
 	if !text(fields["apiVersion"], &o.apiVersion) || !text(fields["kind"], &o.kind) {
 		r.fail(doc, node, "apiVersion and kind must be strings")
 		return
 	}
+	o.apiVersion, o.kind = cmp.Or(o.apiVersion, apiVersion), cmp.Or(o.kind, kind) // "" states nothing, too
 	if o.apiVersion == "" || o.kind == "" {
 		r.note(noObject(doc, node, "it has no apiVersion or no kind"))
 		return

@@ -178,7 +178,9 @@ func itemsOf(list map[string]any) []any {
 		if !ok {
 			continue
 		}
-		if itemKind := strings.TrimSuffix(kind, "List"); itemKind != "" && object["kind"] == nil && object["apiVersion"] == nil {
+		own, _ := object["kind"].(string)
+		version, _ := object["apiVersion"].(string)
+		if itemKind := strings.TrimSuffix(kind, "List"); itemKind != "" && own == "" && version == "" {
 			object["kind"], object["apiVersion"] = itemKind, list["apiVersion"]
 		}
 		items = append(items, object)

@@ -199,6 +199,7 @@ func TestPolicyNotHidden(t *testing.T) {
 		"list of secrets":         "kind: SecretList\napiVersion: v1\nitems: [{kind: Pod, apiVersion: v1, spec: {containers: [" + container + "]}}]\n",
 		"secret with items":       "kind: Secret\napiVersion: v1\nitems: [{kind: Pod, apiVersion: v1, spec: {containers: [" + container + "]}}]\n",
 		"item of what is no list": "kind: Shelf\napiVersion: v1\nitems: [{kind: Pod, apiVersion: v1, spec: {containers: [" + container + "]}}]\n",
+		"list of nothing":         "kind: PodList\napiVersion: v1\nitems: [{kind: '', apiVersion: 5, spec: {containers: [" + container + "]}}]\n",
 		"list of pods":            "kind: PodList\napiVersion: v1\nitems: [{spec: {containers: [" + container + "]}}]\n",
 	} {
 		if r, err := regotest.Evaluate(t, tool, map[string]any{"text": text}); err != nil || r.Counts.Failures != 1 {
