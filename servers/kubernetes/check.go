@@ -28,10 +28,11 @@ type checker struct {
 	release   release
 	custom    customKinds // besides those in the inputs
 
-	selection selection
-	ignores   bool // whether an object may set findings aside by its annotation
-	values    int  // of one document
-	kept      int  // findings of one input
+	selection  selection
+	ignores    bool // whether an object may set findings aside by its annotation
+	allowEmpty bool // whether an input may have nothing in it
+	values     int  // of one document
+	kept       int  // findings of one input
 }
 
 func (c *checker) setLevel(s string) error {
@@ -385,8 +386,11 @@ func (c *checker) checkAll(ctx context.Context, inputs []finding.Input) (finding
 		if fault != nil {
 			problems = append(problems, fmt.Errorf("%s: %w", in.Name, fault))
 		}
-		if len(findings)+len(errs) == 0 && len(r.subjects) == before {
+		if len(findings)+len(errs) == 0 && len(r.subjects) == before && !c.allowEmpty {
 			findings = append(findings, emptyInput(in.Name))
+			if in.Name == finding.Stdin {
+				errs = append(errs, errNoInput)
+			}
 		}
 		report.Findings = append(report.Findings, findings...)
 		problems = append(problems, errs...)
@@ -394,6 +398,9 @@ func (c *checker) checkAll(ctx context.Context, inputs []finding.Input) (finding
 	report.Findings = append(report.Findings, r.finish()...)
 	if r.cut {
 		problems = append(problems, fmt.Errorf("too large: %d findings between objects, and more; split the inputs", r.kept))
+	}
+	if len(r.subjects)+len(problems) == 0 && (!c.allowEmpty || len(report.Findings) > 0) {
+		problems = append(problems, errNothing)
 	}
 	for _, s := range r.subjects {
 		if s.judged && s.verdict == finding.Pass {
@@ -405,6 +412,13 @@ func (c *checker) checkAll(ctx context.Context, inputs []finding.Input) (finding
 	report.Objects = &counts
 	return report, errors.Join(problems...)
 }
+
+// What a gate says that had nothing to look at, which must not look like one that found nothing.
+var (
+	errNoInput = errors.New("standard input: nothing to judge: no Kubernetes object is on it; see whether the command before the pipe failed " +
+		"(set -o pipefail ends a pipeline with it), and if it may rightly print nothing, say --allow-empty")
+	errNothing = errors.New("nothing to judge: there is no Kubernetes object in any input; see whether they are the right ones, and if they may rightly be empty, say --allow-empty")
+)
 
 func (c *checker) passed(s *subject) finding.Finding {
 	f := finding.Finding{

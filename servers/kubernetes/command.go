@@ -44,6 +44,7 @@ func newChecker() finding.Checker {
 			fs.Func("schemas", "`folder` of CustomResourceDefinitions, which are the schemas of their kinds, besides those in the inputs", c.setSchemas)
 			fs.Func("only", "hold the inputs to these `rules` alone: ids, or THEME/*, separated by commas (repeatable)", add(&c.selection.only))
 			fs.Func("skip", "leave out these `rules`, in the same form (repeatable)", add(&c.selection.skip))
+			fs.BoolVar(&c.allowEmpty, "allow-empty", false, "let inputs be empty, such as standard input after a chart that renders nothing")
 			fs.BoolVar(&c.ignores, "annotations", false, "let objects set findings aside by their annotation "+ignoreAnnotation+": RULE REASON, one a line;\nthey are reported, and do not fail")
 		},
 	}

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"strings"
 
+	kjson "sigs.k8s.io/json"
+
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
 )
 
@@ -20,7 +22,7 @@ func (o object) annotations() map[string]string {
 	var metadata struct {
 		Annotations map[string]json.RawMessage `json:"annotations"`
 	}
-	_ = json.Unmarshal(o.metadata, &metadata)
+	_ = kjson.UnmarshalCaseSensitivePreserveInts(o.metadata, &metadata)
 	all := map[string]string{}
 	for key, raw := range metadata.Annotations {
 		var s string

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -91,11 +93,12 @@ func (r *objectReader) read(doc *document, node *yaml.Node, raw json.RawMessage,
 		r.note(noObject(doc, node, "the document is a list or a plain value"))
 		return
 	}
-	o := object{doc: doc, node: node, raw: raw, apiVersion: apiVersion, kind: kind}
+	o := object{doc: doc, node: node, raw: raw}
 	if !text(fields["apiVersion"], &o.apiVersion) || !text(fields["kind"], &o.kind) {
 		r.fail(doc, node, "apiVersion and kind must be strings")
 		return
 	}
+	o.apiVersion, o.kind = cmp.Or(o.apiVersion, apiVersion), cmp.Or(o.kind, kind) // "" states nothing, too
 	if o.apiVersion == "" || o.kind == "" {
 		r.note(noObject(doc, node, "it has no apiVersion or no kind"))
 		return
@@ -105,6 +108,12 @@ func (r *objectReader) read(doc *document, node *yaml.Node, raw json.RawMessage,
 		return
 	}
 	o.setName(fields["metadata"])
+	for _, key := range slices.Sorted(maps.Keys(fields)) {
+		if field, ok := typeField(key); ok {
+			r.note(o.unknown(ruleStrict, fieldPath{key}, fmt.Sprintf("unknown field %q", shorten(key)),
+				fmt.Sprintf("the API server looks for %s without regard to case, and takes the last: it may see another kind than kubectl does", field), "remove it"))
+		}
+	}
 	// kubectl takes what has items for a list, whatever its kind is, and sends the items alone (decodeToList of
 	// apimachinery's unstructured scheme). What is no list by its kind may also be sent whole: both are judged.
 	if items, ok := fields["items"]; ok && bytes.HasPrefix(items, []byte("[")) {
@@ -148,6 +157,17 @@ func (r *objectReader) list(list object, raw json.RawMessage, lists int) {
 		}
 		r.read(list.doc, node, item, apiVersion, kind, lists+1)
 	}
+}
+
+// typeField says whether a key is kind or apiVersion but for its case. Of these two fields, and of no other, the API server
+// does not heed it (SimpleMetaFactory.Interpret of apimachinery's JSON serializer).
+func typeField(key string) (field string, ok bool) {
+	for _, field := range []string{"apiVersion", "kind"} {
+		if key != field && strings.EqualFold(key, field) {
+			return field, true
+		}
+	}
+	return "", false
 }
 
 func noObject(doc *document, node *yaml.Node, reason string) finding.Finding {

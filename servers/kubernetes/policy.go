@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
@@ -61,12 +63,17 @@ func (p policyJudge) evaluatePolicy(ctx context.Context, in evaluatePolicyIn) (r
 		if f.Path != "" {
 			at = path.Join(p.workspace.Name(), f.Path)
 		}
-		errs, err := judgeManifests(ctx, e, finding.Input{Name: f.Path, Data: f.Data}, at, maxServedValues)
-		for _, problem := range errs {
+		in := finding.Input{Name: f.Path, Data: f.Data}
+		j, err := judgeManifests(ctx, e, in, at, maxServedValues)
+		problems := slices.Concat(j.unread, j.unjudged)
+		for _, problem := range problems {
 			e.Unreadable(unreadable(problem))
 		}
 		if err != nil {
 			break // the report says it
+		}
+		if j.judged+len(problems) == 0 {
+			e.Unreadable(emptyInput(f.Path))
 		}
 	}
 	return e.Report(), nil
@@ -81,7 +88,15 @@ func withPolicies(c finding.Checker, o *rego.Options) finding.Checker {
 	}
 	c.CheckAll = func(ctx context.Context, inputs []finding.Input) (finding.Report, error) {
 		report, err := check(ctx, inputs)
-		findings, problem := o.Findings(ctx, inputs, judgePolicies)
+		judged := 0
+		findings, problem := o.Findings(ctx, inputs, func(ctx context.Context, e *rego.Evaluation, in finding.Input) error {
+			n, err := judgePolicies(ctx, e, in)
+			judged += n
+			return err
+		})
+		if judged > 0 && errors.Is(err, errNothing) {
+			err = nil // what is no object of Kubernetes may be what the policies are about
+		}
 		report.Findings = append(report.Findings, findings...)
 		return report, errors.Join(err, problem)
 	}
@@ -89,48 +104,88 @@ func withPolicies(c finding.Checker, o *rego.Options) finding.Checker {
 }
 
 // judgePolicies is judgeManifests for the check subcommand, which itself says what cannot be read.
-func judgePolicies(ctx context.Context, e *rego.Evaluation, in finding.Input) error {
+func judgePolicies(ctx context.Context, e *rego.Evaluation, in finding.Input) (judged int, err error) {
 	at, err := rego.PathOf(in)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	_, err = judgeManifests(ctx, e, in, at, maxCheckValues)
-	return err
+	j, err := judgeManifests(ctx, e, in, at, maxCheckValues)
+	return j.judged, errors.Join(append(j.unjudged, err)...)
 }
 
-// judgeManifests judges every document of an input as conftest does, and the items of those that are lists. It
-// returns what could not be read, and why it could not go on.
-func judgeManifests(ctx context.Context, e *rego.Evaluation, in finding.Input, at string, values int) ([]error, error) {
+// policyJudgement is what the policies came to for one input, beside what the evaluation reports.
+type policyJudgement struct {
+	evaluation *rego.Evaluation
+	document   rego.Document // at hand
+	judged     int
+	unread     []error // documents that could not be read
+	unjudged   []error // what was read, and not judged
+}
+
+// judgeManifests judges every document of an input as conftest does, and the items of those that are lists. Its error is
+// why it could not go on, which the evaluation reports.
+func judgeManifests(ctx context.Context, e *rego.Evaluation, in finding.Input, at string, values int) (policyJudgement, error) {
+	j := policyJudgement{evaluation: e}
 	var fault error
-	errs := readDocuments(in.Name, in.Data, values, func(doc *document) bool {
+	j.unread = readDocuments(in.Name, in.Data, values, func(doc *document) bool {
 		var content any
-		if fault = json.Unmarshal(doc.json, &content); fault != nil { // into float64, as conftest does
-			return false
+		if err := json.Unmarshal(doc.json, &content); err != nil { // into float64, as conftest does
+			j.unjudged = append(j.unjudged, &inputError{file: doc.file, line: doc.first, text: "its JSON cannot be read"})
+			return true
 		}
-		hideSecrets(content)
-		d := rego.Document{Path: at, File: doc.file, Line: doc.first}
-		fault = judgeValue(ctx, e, d, content, maxListDepth)
+		hideSecrets(content, "", true)
+		j.document = rego.Document{Path: at, File: doc.file, Line: doc.first}
+		fault = j.judge(ctx, content, maxListDepth)
 		return fault == nil
 	})
-	return errs, fault
+	return j, fault
 }
 
-func judgeValue(ctx context.Context, e *rego.Evaluation, d rego.Document, content any, lists int) error {
-	d.Object, d.Value = nameOf(content), content
-	if err := e.Judge(ctx, d); err != nil {
+// judge judges a document or an item of a list, and what is listed in it: as kubectl has it, the items of whatever has
+// items, and as conftest has it, those of a document that is itself a list.
+func (j *policyJudgement) judge(ctx context.Context, content any, lists int) error {
+	j.document.Object, j.document.Value = nameOf(content), content
+	if err := j.evaluation.Judge(ctx, j.document); err != nil {
 		return err
 	}
-	list, _ := content.(map[string]any)
-	items, _ := list["items"].([]any)
-	if kind, _ := list["kind"].(string); !strings.HasSuffix(kind, "List") || lists == 0 {
+	j.judged++
+	items, _ := content.([]any)
+	if list, ok := content.(map[string]any); ok {
+		items = itemsOf(list)
+	}
+	if len(items) > 0 && lists == 0 {
+		j.unjudged = append(j.unjudged, &inputError{
+			file: j.document.File, line: j.document.Line, text: fmt.Sprintf("too large: lists nested more than %d levels deep", maxListDepth),
+		})
 		return nil
 	}
 	for _, item := range items {
-		if err := judgeValue(ctx, e, d, item, lists-1); err != nil {
+		if err := j.judge(ctx, item, lists-1); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// itemsOf returns the items of a list that are objects. Those of a list of their own kind (PodList) that say nothing of
+// themselves are given kind and apiVersion of the list, as kubectl does (decodeToList of apimachinery's unstructured scheme).
+func itemsOf(list map[string]any) []any {
+	all, _ := list["items"].([]any)
+	kind, _ := list["kind"].(string)
+	var items []any
+	for _, item := range all {
+		object, ok := item.(map[string]any)
+		if !ok {
+			continue
+		}
+		own, _ := object["kind"].(string)
+		version, _ := object["apiVersion"].(string)
+		if itemKind := strings.TrimSuffix(kind, "List"); itemKind != "" && own == "" && version == "" {
+			object["kind"], object["apiVersion"] = itemKind, list["apiVersion"]
+		}
+		items = append(items, object)
+	}
+	return items
 }
 
 // nameOf names an object as findings do.
@@ -156,43 +211,53 @@ const (
 	hiddenData = "cmVkYWN0ZWQ=" // in base64
 )
 
-// hideSecrets takes out of every Secret in content what it holds: everything but its type and metadata, and of
-// these the annotation in which kubectl keeps a copy of the whole. A field that is misspelled is hidden as well.
-func hideSecrets(content any) {
+// hideSecrets takes out of every Secret in content what it holds. Of an object, which is a document or an item of a list,
+// that is everything but its type and metadata, and of these the annotation in which kubectl keeps a copy of the whole: a
+// field that is misspelled is hidden as well. What only looks like a Secret inside of another object loses its data alone,
+// since whoever writes "kind: Secret" into a pod must not hide the pod from a policy. kind is what the list says of its items.
+func hideSecrets(content any, kind string, object bool) {
 	switch v := content.(type) {
 	case map[string]any:
-		switch v["kind"] {
-		case "Secret":
-			hideSecret(v)
-		case "SecretList":
-			items, _ := v["items"].([]any)
-			for _, item := range items {
-				if secret, ok := item.(map[string]any); ok {
-					hideSecret(secret)
-				}
-			}
+		if own, _ := v["kind"].(string); own != "" {
+			kind = own
 		}
-		for _, value := range v {
-			hideSecrets(value)
+		if kind == "Secret" {
+			hideSecret(v, object)
+		}
+		for field, value := range v {
+			if items, ok := value.([]any); ok && field == "items" {
+				hideSecrets(items, strings.TrimSuffix(kind, "List"), object)
+				continue
+			}
+			hideSecrets(value, "", false)
 		}
 	case []any:
 		for _, item := range v {
-			hideSecrets(item)
+			hideSecrets(item, kind, object)
 		}
 	}
 }
 
-func hideSecret(secret map[string]any) {
+func hideSecret(secret map[string]any, object bool) {
 	for field, value := range secret {
-		switch field {
-		case "apiVersion", "kind", "type", "immutable":
-		case "metadata":
+		items, isList := value.([]any)
+		switch {
+		case field == "metadata":
 			metadata, _ := value.(map[string]any)
 			if annotations, ok := metadata["annotations"].(map[string]any); ok && annotations[lastApplied] != nil {
 				annotations[lastApplied] = hiddenText
 			}
-		case "data":
+		case field == "data":
 			secret[field] = hide(value, hiddenData)
+		case strings.EqualFold(field, "data"), strings.EqualFold(field, "stringData"):
+			secret[field] = hide(value, hiddenText)
+		case !object, slices.Contains([]string{"apiVersion", "kind", "type", "immutable"}, field):
+		case field == "items" && isList: // kubectl takes each that is an object for one of its own
+			for i, item := range items {
+				if _, ok := item.(map[string]any); !ok {
+					items[i] = hide(item, hiddenText)
+				}
+			}
 		default:
 			secret[field] = hide(value, hiddenText)
 		}

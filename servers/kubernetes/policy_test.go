@@ -38,7 +38,7 @@ func TestConftest(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := judgePolicies(t.Context(), e, finding.Input{Name: file, Data: data}); err != nil {
+			if _, err := judgePolicies(t.Context(), e, finding.Input{Name: file, Data: data}); err != nil {
 				t.Fatal(err)
 			}
 			reports[file] = e.Report()
@@ -124,6 +124,11 @@ func TestPolicySecrets(t *testing.T) {
 		"list of list": "apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: SecretList, items: [{metadata: {name: s}, stringData: {p: " + canary + "}}]}]\n",
 		"inside":       "kind: Bundle\nspec: {template: {kind: Secret, data: {p: " + encoded + "}}}\n",
 		"alias":        "kind: Bundle\nspec: &s {kind: Secret, stringData: {p: " + canary + "}}\nagain: *s\n",
+		"items":        "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nitems: [" + canary + ", [" + canary + "], {p: " + canary + "}]\n",
+		"inside, case": "kind: Bundle\nspec: {template: {kind: Secret, stringdata: {p: " + canary + "}, Data: {p: " + encoded + "}}}\n",
+		"inside, list": "kind: Bundle\nspec: {template: {kind: SecretList, items: [{data: {p: " + encoded + "}}]}}\n",
+		"list of any":  "kind: Shelf\nitems: [{kind: Secret, p: " + canary + "}]\n",
+		"array":        "[{kind: Secret, p: " + canary + "}]\n",
 		"JSON":         `{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"p": "` + encoded + `"}}`,
 	} {
 		r, err := regotest.Evaluate(t, tool, map[string]any{"text": text})
@@ -158,9 +163,48 @@ func TestPolicyLists(t *testing.T) {
 	if diff := cmp.Diff(want, messages(r.Findings)); err != nil || diff != "" || r.Documents != 4 {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
+	for text, want := range map[string][]string{
+		"kind: A\nitems: [{kind: B}, 1, [{kind: D}]]\n":                                {"A 3", "B 0"}, // kubectl takes what has items for a list
+		"kind: PodList\napiVersion: v1\nitems: [{metadata: {}}, {kind: Service}]\n":    {"PodList 2", "Pod 0", "Service 0"},
+		"kind: List\napiVersion: v1\nitems: [{metadata: {}}]\n":                        {"List 1"},
+		"[{kind: A}, {kind: BList, items: [{metadata: {}}]}]\n":                        {"A 0", "BList 1", "B 0"}, // as in conftest
+		"kind: X\nitems: {kind: Y}\n":                                                  {"X 1"},
+		"kind: List\nitems: [{kind: List, items: [{kind: List, items: [{kind: C}]}]}]": {"List 1", "List 1", "List 1", "C 0"},
+	} {
+		r, err := regotest.Evaluate(t, tool, map[string]any{"text": text})
+		if diff := cmp.Diff(want, messages(r.Findings)); err != nil || diff != "" {
+			t.Errorf("%s: %v (-want +got):\n%s", text, err, diff)
+		}
+	}
 	deep := strings.Repeat("{kind: List, items: [", 50) + "{kind: X}" + strings.Repeat("]}", 50)
-	if r, err := regotest.Evaluate(t, tool, map[string]any{"text": deep}); err != nil || r.Documents != maxListDepth+1 {
-		t.Errorf("%d documents, %v", r.Documents, err)
+	if r, err := regotest.Evaluate(t, tool, map[string]any{"text": deep}); err != nil || r.Documents != maxListDepth+1 ||
+		r.Counts.Unknown != 1 || !strings.Contains(r.Findings[len(r.Findings)-1].Reason, "lists nested more than 8 levels deep") {
+		t.Errorf("%d documents, %+v, %v", r.Documents, r, err)
+	}
+	// What has nothing in it is no pass.
+	for _, text := range []string{"# nothing\n", "---\n---\n", "null\n"} {
+		if r, err := regotest.Evaluate(t, tool, map[string]any{"text": text}); err != nil || r.Verdict != finding.Unknown || len(r.Findings) != 1 || r.Findings[0].Message != "nothing to judge" {
+			t.Errorf("%q: %+v, %v", text, r, err)
+		}
+	}
+}
+
+// TestPolicyNotHidden: whatever calls itself a Secret, what runs is seen.
+func TestPolicyNotHidden(t *testing.T) {
+	tool := policyTool(t, "deny contains \"privileged\" if { input.kind in {\"Pod\", \"Deployment\"}; walk(input, [path, true]); path[count(path) - 1] == \"privileged\" }\n", nil)
+	const container = "{kind: Secret, name: c, securityContext: {privileged: true}}"
+	for name, text := range map[string]string{
+		"container":               "kind: Pod\nspec: {containers: [" + container + "]}\n",
+		"template":                "kind: Deployment\nspec: {template: {kind: Secret, spec: {containers: [" + container + "]}}}\n",
+		"list of secrets":         "kind: SecretList\napiVersion: v1\nitems: [{kind: Pod, apiVersion: v1, spec: {containers: [" + container + "]}}]\n",
+		"secret with items":       "kind: Secret\napiVersion: v1\nitems: [{kind: Pod, apiVersion: v1, spec: {containers: [" + container + "]}}]\n",
+		"item of what is no list": "kind: Shelf\napiVersion: v1\nitems: [{kind: Pod, apiVersion: v1, spec: {containers: [" + container + "]}}]\n",
+		"list of nothing":         "kind: PodList\napiVersion: v1\nitems: [{kind: '', apiVersion: 5, spec: {containers: [" + container + "]}}]\n",
+		"list of pods":            "kind: PodList\napiVersion: v1\nitems: [{spec: {containers: [" + container + "]}}]\n",
+	} {
+		if r, err := regotest.Evaluate(t, tool, map[string]any{"text": text}); err != nil || r.Counts.Failures != 1 {
+			t.Errorf("%s: %+v, %v", name, r, err)
+		}
 	}
 }
 

@@ -3,12 +3,16 @@ package rego
 import (
 	"errors"
 	"fmt"
+	"regexp"
+	"regexp/syntax"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/topdown"
+	"github.com/open-policy-agent/opa/v1/types"
 )
 
 // refused are the built-in functions that no policy has here, with the reason that a refused policy is told.
@@ -95,26 +99,88 @@ func capabilities() *ast.Capabilities {
 }
 
 // guardBuiltins puts guards before the functions whose work grows faster than their arguments and that do not
-// look whether they were cancelled. OPA keeps one table of built-in functions, which a query cannot override.
+// look whether they were cancelled, and tells the meter what functions make. OPA keeps one table of built-in
+// functions, which a query cannot override.
 var guardBuiltins = sync.OnceFunc(func() { //nolint:gochecknoglobals // it guards OPA's one table, once
-	for name, guard := range guards() {
-		call := topdown.GetBuiltin(name)
+	guarded := guards()
+	writers := []string{"json.marshal", "json.marshal_with_options", "yaml.marshal", "sprintf", "internal.template_string"}
+	for _, name := range allowed() {
+		call, guard := topdown.GetBuiltin(name), guarded[name]
+		if call == nil || guard == nil && !makes(name) {
+			continue
+		}
+		ast.BuiltinMap[name].CanSkipBctx = false // which has the meter
+		if name == ast.ReachableBuiltin.Name {
+			call = reachable(call)
+		}
 		topdown.RegisterBuiltinFunc(name, func(bctx topdown.BuiltinContext, args []*ast.Term, yield func(*ast.Term) error) error {
-			if err := guard(args); err != nil {
+			m, ok := bctx.Cancel.(*meter)
+			if !ok {
+				return fmt.Errorf("%s: called without a meter", name)
+			}
+			var err error
+			if slices.Contains(writers, name) {
+				err = m.guardWriter(args)
+			}
+			if guard != nil && err == nil {
+				err = guard(args)
+			}
+			if err != nil {
+				m.refused = fmt.Errorf("%s: %w", name, err)
 				return err
 			}
-			return call(bctx, args, yield)
+			return call(bctx, args, func(made *ast.Term) error {
+				m.make(made)
+				if name == ast.WalkBuiltin.Name && m.Cancelled() { // where nothing fits what it yields, there is no other step
+					return topdown.Halt{Err: &topdown.Error{Code: topdown.CancelErr, Message: "walk was cancelled"}}
+				}
+				return yield(made)
+			})
 		})
 	}
 })
 
+// makes says whether what a function returns may be large.
+func makes(name string) bool {
+	result := ast.BuiltinMap[name].Decl.Result()
+	return result != nil && types.Compare(result, types.B) != 0 && types.Compare(result, types.N) != 0
+}
+
+// reachable is graph.reachable, which in OPA looks again at a node for each way that leads there: ways multiply, so that
+// a graph of some hundred edges never ends. Here it looks once. Arguments of other types are left to OPA's.
+func reachable(call topdown.BuiltinFunc) topdown.BuiltinFunc {
+	return func(bctx topdown.BuiltinContext, args []*ast.Term, yield func(*ast.Term) error) error {
+		graph, ok := args[0].Value.(ast.Object)
+		if !ok {
+			return call(bctx, args, yield)
+		}
+		switch args[1].Value.(type) {
+		case *ast.Array, ast.Set:
+		default:
+			return call(bctx, args, yield)
+		}
+		queue := slices.Collect(elements(args[1].Value))
+		reached := ast.NewSet()
+		for len(queue) > 0 {
+			node := queue[0]
+			queue = queue[1:]
+			edges := graph.Get(node)
+			if edges == nil || reached.Contains(node) {
+				continue
+			}
+			reached.Add(node)
+			queue = slices.AppendSeq(queue, elements(edges.Value))
+		}
+		return yield(ast.NewTerm(reached))
+	}
+}
+
 // guards says of each such function which arguments are too large for it. An argument of another type than the
 // function's own is left to the function.
 func guards() map[string]func(args []*ast.Term) error {
+	programs := programs{}
 	regex := func(text, pattern int) func([]*ast.Term) error {
-		return func(args []*ast.Term) error {
-			return atMost("bytes of text times bytes of pattern", len(textOf(args[text]))*len(textOf(args[pattern])), maxRegex)
-		}
+		return func(args []*ast.Term) error { return programs.guard(textOf(args[pattern]), textOf(args[text])) }
 	}
 	pieces := func(text, pattern int) func([]*ast.Term) error {
 		return func(args []*ast.Term) error {
@@ -124,35 +190,89 @@ func guards() map[string]func(args []*ast.Term) error {
 	parts := func(args []*ast.Term) error {
 		return atMost("pieces", strings.Count(textOf(args[0]), textOf(args[1])), maxPieces)
 	}
-	pairs := func(a, b int) func([]*ast.Term) error {
-		return func(args []*ast.Term) error { return atMost("pairs", sizeOf(args[a])*sizeOf(args[b]), maxPairs) }
+	trim := func(args []*ast.Term) error {
+		return atMost("bytes of text times characters to trim", len(textOf(args[0]))*len(textOf(args[1])), maxTrim)
 	}
 	return map[string]func(args []*ast.Term) error{
-		"bits.lsh":                         func(args []*ast.Term) error { return atMost("bits", numberOf(args[1]), maxShift) },
-		"product":                          func(args []*ast.Term) error { return atMost("factors", sizeOf(args[0]), maxFactors) },
-		"split":                            parts,
-		"strings.split_n":                  parts,
-		"indexof_n":                        parts,
-		"regex.match":                      regex(1, 0),
-		"re_match":                         regex(1, 0),
-		"regex.split":                      pieces(1, 0),
-		"regex.find_n":                     pieces(1, 0),
-		"regex.find_all_string_submatch_n": pieces(1, 0),
-		"regex.replace":                    regex(0, 1),
+		"bits.lsh":        func(args []*ast.Term) error { return atMost("bits", numberOf(args[1]), maxShift) },
+		"product":         func(args []*ast.Term) error { return atMost("factors", sizeOf(args[0]), maxFactors) },
+		"split":           parts,
+		"strings.split_n": parts,
+		"indexof_n":       parts,
+		"regex.match":     regex(1, 0),
+		"re_match":        regex(1, 0),
+		"regex.split":     pieces(1, 0),
+		"regex.find_n":    pieces(1, 0),
+		"regex.find_all_string_submatch_n": func(args []*ast.Term) error {
+			groups := 1 + strings.Count(textOf(args[0]), "(")
+			return errors.Join(pieces(1, 0)(args), atMost("bytes of text times groups", len(textOf(args[1]))*groups, maxPieces))
+		},
+		"regex.is_valid": func(args []*ast.Term) error { return programs.guard(textOf(args[0]), "") },
+		"regex.replace": func(args []*ast.Term) error {
+			text, by := textOf(args[0]), textOf(args[2])
+			return errors.Join(programs.guard(textOf(args[1]), text), atMost("bytes", (len(text)+1)*max(len(by), 1), maxMade))
+		},
+		"replace": func(args []*ast.Term) error {
+			text, by := textOf(args[0]), textOf(args[2])
+			return atMost("bytes", len(text)+strings.Count(text, textOf(args[1]))*len(by), maxMade)
+		},
+		"strings.replace_n": guardReplacements,
+		"trim":              trim,
+		"trim_left":         trim,
+		"trim_right":        trim,
 		"glob.match": func(args []*ast.Term) error {
 			return errors.Join(atMost("bytes of text", len(textOf(args[2])), maxGlob), atMost("bytes of pattern", len(textOf(args[0])), maxGlob))
 		},
 		"units.parse":       guardUnits,
 		"units.parse_bytes": guardUnits,
-		"json.marshal_with_options": func(args []*ast.Term) error {
-			return atMost("bytes of options", len(args[1].Value.String()), maxOptions)
+		"to_number":         func(args []*ast.Term) error { return guardDigits(textOf(args[0])) },
+		"json.unmarshal":    guardJSON,
+		"yaml.unmarshal":    guardYAML,
+		"yaml.is_valid":     guardYAML,
+		"yaml.marshal": func(args []*ast.Term) error {
+			e, _ := extentOf(args[0], maxYAML)
+			return atMost("values", e.values, maxYAML)
 		},
-		"net.cidr_contains_matches": pairs(0, 1),
-		"net.cidr_merge":            pairs(0, 0),
-		"object.subset":             guardSubset,
-		"json.patch":                func(args []*ast.Term) error { return atMost("operations", sizeOf(args[1]), maxPatches) },
-		"concat":                    guardConcat,
-		"sprintf":                   guardFormat,
+		"json.marshal_with_options": func(args []*ast.Term) error {
+			if err := atMost("bytes of options", len(args[1].Value.String()), maxOptions); err != nil {
+				return err
+			}
+			indent := 1
+			if options, ok := args[1].Value.(ast.Object); ok {
+				options.Foreach(func(_, option *ast.Term) { indent += len(textOf(option)) })
+			}
+			e, depth := extentOf(args[0], maxMade)
+			return atMost("bytes", e.values*depth*indent, maxMade)
+		},
+		"object.union_n": func(args []*ast.Term) error {
+			keys := 0
+			for object := range elements(args[0].Value) {
+				keys += sizeOf(object)
+			}
+			return atMost("keys", keys, maxMerged)
+		},
+		"time.format":   guardZone,
+		"time.date":     guardZone,
+		"time.clock":    guardZone,
+		"time.weekday":  guardZone,
+		"time.add_date": guardZone,
+		"time.diff":     guardZone,
+		"net.cidr_contains_matches": func(args []*ast.Term) error {
+			return atMost("pairs of networks", sizeOf(args[0])*sizeOf(args[1]), maxNetworks)
+		},
+		"net.cidr_merge": func(args []*ast.Term) error {
+			return atMost("pairs of networks", sizeOf(args[0])*sizeOf(args[0]), maxPairs)
+		},
+		"object.subset": guardSubset,
+		"json.patch": func(args []*ast.Term) error {
+			if err := atMost("operations", sizeOf(args[1]), maxPatches); err != nil {
+				return err
+			}
+			e, _ := extentOf(args[0], maxPatched)
+			return atMost("operations times values", sizeOf(args[1])*e.values, maxPatched)
+		},
+		"concat":  guardConcat,
+		"sprintf": guardFormat,
 	}
 }
 
@@ -209,16 +329,149 @@ func guardUnits(args []*ast.Term) error {
 	)
 }
 
-// guardSubset bounds the arrays that object.subset looks for in each other, wherever they are in the objects.
-func guardSubset(args []*ast.Term) error {
-	sizes := [2]int{}
-	for i := range sizes {
-		ast.WalkTerms(args[i], func(*ast.Term) bool {
-			sizes[i]++
-			return false
+// programs are the sizes of regular expressions, as far as they were looked at.
+type programs struct {
+	mu    sync.Mutex
+	sizes map[string]int
+}
+
+// guard bounds a regular expression's own size, which OPA keeps in a cache, and what matching a text takes.
+func (p *programs) guard(expression, text string) error {
+	if err := atMost("bytes of a regular expression", len(expression), maxExpression); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	size, known := p.sizes[expression]
+	if !known {
+		size = programSize(expression)
+		if p.sizes == nil || len(p.sizes) == maxPrograms {
+			p.sizes = map[string]int{}
+		}
+		p.sizes[expression] = size
+	}
+	p.mu.Unlock()
+	return errors.Join(
+		atMost("instructions of a regular expression", size, maxProgram),
+		atMost("bytes of text times instructions of a regular expression", size*len(text), maxRegex),
+	)
+}
+
+// programSize is how many instructions a regular expression is compiled to, those with many characters counted for
+// more. It is 0 where there is no such expression, which the function says.
+func programSize(expression string) int {
+	parsed, err := syntax.Parse(expression, syntax.Perl)
+	if err != nil {
+		return 0
+	}
+	program, err := syntax.Compile(parsed.Simplify())
+	if err != nil {
+		return 0
+	}
+	size := len(program.Inst)
+	for _, instruction := range program.Inst {
+		size += len(instruction.Rune) / runesPerInstruction
+	}
+	return size
+}
+
+// guardReplacements bounds what strings.replace_n makes, wherever its patterns match.
+func guardReplacements(args []*ast.Term) error {
+	longest := 1
+	if patterns, ok := args[0].Value.(ast.Object); ok {
+		patterns.Foreach(func(_, by *ast.Term) { longest = max(longest, len(textOf(by))) })
+	}
+	return atMost("bytes", (len(textOf(args[1]))+1)*longest, maxMade)
+}
+
+// guardDigits bounds the digits of a number, which take time that is quadratic in them.
+func guardDigits(text string) error {
+	run := 0
+	for i := range len(text) {
+		if run++; text[i] < '0' || text[i] > '9' {
+			run = 0
+		}
+		if run > maxDigits {
+			return fmt.Errorf("too large: a number of more than %d digits", maxDigits)
+		}
+	}
+	return nil
+}
+
+// guardJSON bounds what a text stands for, by the characters that begin a value or a key.
+func guardJSON(args []*ast.Term) error {
+	text := textOf(args[0])
+	return errors.Join(atMost("values", characters(text, ",:[{"), maxDecoded), guardDigits(text))
+}
+
+// guardYAML is guardJSON for YAML. An alias stands for as much as its anchor does, again and again, so it is refused.
+func guardYAML(args []*ast.Term) error {
+	text := textOf(args[0])
+	anchors := map[string]bool{}
+	for _, name := range anchorNames.FindAllStringSubmatch(text, -1) {
+		anchors[name[1]] = true
+	}
+	for _, name := range aliasNames.FindAllStringSubmatch(text, -1) {
+		if anchors[name[1]] {
+			return fmt.Errorf("an alias (*%s) is refused: what it stands for is not bounded by the text", shorten(name[1], maxPattern))
+		}
+	}
+	return errors.Join(atMost("values", characters(text, ",:[{-?"), maxYAML), guardDigits(text))
+}
+
+// What may be an anchor and an alias, by the names that the YAML library takes.
+var (
+	anchorNames = regexp.MustCompile(`&([0-9A-Za-z_-]+)`)
+	aliasNames  = regexp.MustCompile(`\*([0-9A-Za-z_-]+)`)
+)
+
+func characters(text, of string) int {
+	n := 0
+	for i := range len(text) {
+		if strings.IndexByte(of, text[i]) >= 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// guardZone refuses the time zone that is the process's own.
+func guardZone(args []*ast.Term) error {
+	for _, arg := range args {
+		if at, ok := arg.Value.(*ast.Array); ok && at.Len() > 1 && textOf(at.Elem(1)) == "Local" {
+			return errors.New("the time zone Local is refused: it is the process's own; name one")
+		}
+	}
+	return nil
+}
+
+// extentOf adds up a term, and how deep its values are in each other. A policy that puts its input into a list a thousand
+// times has it in memory once, and here a thousand times. It ends where there are more values than most.
+func extentOf(t *ast.Term, most int) (sum extent, depth int) {
+	sum, depth = extent{values: 1, bytes: len(textOf(t))}, 1
+	add := func(inner *ast.Term) bool {
+		e, deep := extentOf(inner, most-sum.values)
+		sum.values, sum.bytes, depth = sum.values+e.values, sum.bytes+e.bytes, max(depth, deep+1)
+		return sum.values > most
+	}
+	switch v := t.Value.(type) {
+	case *ast.Array:
+		v.Until(add)
+	case ast.Set:
+		v.Until(add)
+	case ast.Object:
+		v.Until(func(key, value *ast.Term) bool {
+			sum.bytes += len(textOf(key))
+			return add(value)
 		})
 	}
-	return atMost("pairs", sizes[0]*sizes[1], maxPairs)
+	return sum, depth
+}
+
+// guardSubset bounds the arrays that object.subset looks for in each other, wherever they are in the objects.
+func guardSubset(args []*ast.Term) error {
+	a, _ := extentOf(args[0], maxPairs)
+	b, _ := extentOf(args[1], maxPairs)
+	return atMost("pairs", a.values*b.values, maxPairs)
 }
 
 // guardConcat bounds what concat makes, which it allocates at once.
@@ -254,6 +507,10 @@ func guardFormat(args []*ast.Term) error {
 		verb := strings.TrimLeft(rest, "+-# 0123456789.[]*")
 		flags := rest[:len(rest)-len(verb)]
 		rest = verb[min(1, len(verb)):] // %% is a verb, too
+		escaped := 1
+		if verb != "" && strings.Contains("qxXU", verb[:1]) {
+			escaped = maxEscaped
+		}
 		if strings.Contains(flags, "*") {
 			return errors.New("a width or precision that is an argument (*) is refused")
 		}
@@ -262,7 +519,7 @@ func guardFormat(args []*ast.Term) error {
 				return fmt.Errorf("too large: a width or precision of more than %d", maxWidth)
 			}
 		}
-		bytes += longest + maxWidth
+		bytes += longest*escaped + maxWidth
 	}
 	return atMost("bytes", bytes, maxMade)
 }

@@ -1,8 +1,12 @@
 package rego
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -75,6 +79,7 @@ func Load(dir string) (*Policies, error) {
 		return nil, fmt.Errorf("policies: %s: %w", dir, err)
 	}
 	l := loader{dir: dir, data: map[string]any{}, values: maxStore}
+	l.links()
 	for _, f := range files {
 		if isPolicy(f.Path) {
 			l.parse(f)
@@ -90,6 +95,34 @@ func Load(dir string) (*Policies, error) {
 		return nil, err
 	}
 	return p, p.prepare()
+}
+
+// links refuses links to folders, which are not entered: what is in them would be missed.
+func (l *loader) links() {
+	root, err := os.OpenRoot(l.dir)
+	if err != nil {
+		l.fail("", 0, "%v", err)
+		return
+	}
+	defer func() { _ = root.Close() }()
+	err = fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case name != "." && hidden(name):
+			if entry.IsDir() {
+				return fs.SkipDir
+			}
+		case entry.Type()&fs.ModeSymlink != 0:
+			if info, err := root.Stat(name); err == nil && info.IsDir() {
+				l.fail(name, 0, "a link to a folder, which is not entered: put the folder itself there")
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		l.fail("", 0, "%v", err)
+	}
 }
 
 // isPolicy says whether a file holds policies. Their tests, which only `conftest verify` runs, may call what no policy may.
@@ -184,6 +217,10 @@ func (l *loader) add(f workspace.File) {
 		l.fail(f.Path, 0, "%s", strings.ReplaceAll(err.Error(), "\n", " "))
 		return
 	}
+	if documents(f.Data) > 1 {
+		l.fail(f.Path, 0, "several documents, of which only the first would be read: make a file of each")
+		return
+	}
 	if l.values -= measure(value, maxDepth, l.values).values; l.values < 0 {
 		l.fail(f.Path, 0, "too large: more than %d values in all data files, or more than %d in each other", maxStore, maxDepth)
 		return
@@ -200,6 +237,26 @@ func (l *loader) add(f workspace.File) {
 	if at, ok := merge(l.data, object, dataFolder); !ok {
 		l.fail(f.Path, 0, "%s has another value in another file", at)
 	}
+}
+
+// separator ends a document of YAML, which no value can have at the beginning of a line.
+var separator = regexp.MustCompile(`(?m)^---(?:[ \t\r].*)?$`)
+
+// documents counts those of a data file that are not empty.
+func documents(data []byte) int {
+	if json.Valid(data) {
+		return 1
+	}
+	n := 0
+	for _, text := range separator.Split(string(data), -1) {
+		for line := range strings.Lines(text) {
+			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "%") {
+				n++
+				break
+			}
+		}
+	}
+	return n
 }
 
 // merge puts what from has into into. It returns the path of the first value that both have.
@@ -266,6 +323,12 @@ func (l *loader) compile() (*Policies, error) {
 		compiler: ast.NewCompiler().WithCapabilities(capabilities()).SetErrorLimit(maxLoadErrors),
 		store:    inmem.NewFromObjectWithOpts(l.data, inmem.OptRoundTripOnWrite(false), inmem.OptReturnASTValuesOnRead(true)),
 	}
+	txn, err := p.store.NewTransaction(context.Background())
+	if err != nil {
+		return nil, fmt.Errorf("policies: %w", err)
+	}
+	defer p.store.Abort(context.Background(), txn)
+	p.compiler.WithPathConflictsCheck(storage.NonEmpty(context.Background(), p.store, txn))
 	if p.compiler.Compile(l.modules); p.compiler.Failed() {
 		l.explain("", p.compiler.Errors)
 	}
@@ -294,6 +357,8 @@ func (l *loader) checkHead(file string, r *ast.Rule) {
 		l.fail(file, line, "%s is a function, and so has no messages: give it another name", name)
 	case r.Head.Name == "" && r.Head.Value != nil && r.Head.Value.Value.Compare(ast.Boolean(true)) == 0:
 		l.fail(file, line, "rule uses if without contains, and so has no messages: write %s contains msg if …", name)
+	case r.Head.Name == "":
+		l.fail(file, line, "%s is a part of %s, which is then an object, and so has no messages: write %s contains msg if …", r.Head.Reference, name, name)
 	}
 }
 

@@ -35,6 +35,9 @@ func TestLoadErrors(t *testing.T) {
 		{"conflict", map[string]string{"p.rego": "package main\n\na := 1\n\na contains 2\n"}, []string{"p.rego:3: rego_type_error: conflicting rules"}},
 		{"several", map[string]string{"a.rego": "package main\n\na := z\n", "b.rego": "package main\n\nb := c\n\nd := e\n"}, []string{"a.rego:3: ", "b.rego:3: ", "b.rego:5: "}},
 		{"no set", map[string]string{"p.rego": "package main\n\ndeny.x if input.x\n"}, []string{"p.rego:3: rule uses if without contains", "write deny contains msg if"}},
+		{"a part of a rule", map[string]string{"p.rego": "package main\n\ndeny.x contains \"x\" if input.x\n"}, []string{"p.rego:3: deny.x is a part of deny", "write deny contains msg if"}},
+		{"data in a rule's place", map[string]string{"p.rego": fine, "data/x.yaml": "main: {deny: []}\n"}, []string{"p.rego:3: rego_compile_error: conflicting rule for data path main/deny"}},
+		{"data of several documents", map[string]string{"p.rego": fine, "data/x.yaml": "---\n# a\na: 1\n--- # b\nb: 2\n"}, []string{"data/x.yaml: several documents"}},
 		{"function", map[string]string{"p.rego": "package main\n\ndeny_x(a) := a\n"}, []string{"p.rego:3: deny_x is a function"}},
 		{"annotation", map[string]string{"p.rego": "package main\n\n# METADATA\n# title: [\ndeny contains \"x\" if input.x\n"}, []string{"p.rego:", "yaml"}},
 		{"data", map[string]string{"p.rego": fine, "data/a/x.yaml": "a: [\n"}, []string{"data/a/x.yaml: yaml: line 1"}},
@@ -113,7 +116,7 @@ func TestFolder(t *testing.T) {
 	p := load(t, map[string]string{
 		"p.rego":                 "package main\n\ndeny contains json.marshal(data.all) if true\n\ndeny contains json.marshal(data.lists) if true\n",
 		"deep/er/q.rego":         "package other.pkg\n\nx := 1\n",
-		"data/all/a.yaml":        "from: yaml\n",
+		"data/all/a.yaml":        "# one document\n---\nfrom: yaml\n---\n",
 		"data/all/b.yml":         "and: yml\n",
 		"data/all/more/c.json":   `{"and": 1.50}`,
 		"data/lists/l.json":      `[1, "two"]`,
@@ -136,6 +139,25 @@ func TestFolder(t *testing.T) {
 		if r.Findings[i].Message != want {
 			t.Errorf("message %d is %s, want %s", i, r.Findings[i].Message, want)
 		}
+	}
+}
+
+// TestLinks: a link to a file is read, a link to a folder is an error rather than left out, and what is hidden is.
+func TestLinks(t *testing.T) {
+	dir := folder(t, map[string]string{"..2024/p.rego": fine, "..2024/more/q.rego": fine})
+	for name, target := range map[string]string{"..data": "..2024", "p.rego": "..data/p.rego"} {
+		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p, err := Load(dir); err != nil || len(p.namespaces) != 1 {
+		t.Errorf("a link to a file: %v", err)
+	}
+	if err := os.Symlink("..data/more", filepath.Join(dir, "more")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), filepath.Join(dir, "more")+": a link to a folder, which is not entered") {
+		t.Errorf("a link to a folder: %v", err)
 	}
 }
 
@@ -174,6 +196,7 @@ func TestNamespaces(t *testing.T) {
 		{[]string{"main", "none"}, nil, `no policy in namespace "none"`},
 		{[]string{"["}, nil, `no policy in namespace "["`},
 		{[]string{""}, nil, `no policy in namespace ""`},
+		{[]string{"lib"}, nil, "lib: no rule deny, violation or warn in any of them"},
 		{slices.Repeat([]string{"main"}, maxNamespaces+1), nil, "more than 200 namespaces"},
 	} {
 		e, err := p.Start(tc.patterns, Served())

@@ -1,10 +1,13 @@
 package rego
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"runtime/metrics"
 	"sync/atomic"
+
+	"github.com/open-policy-agent/opa/v1/ast"
 )
 
 // meter counts what an evaluation takes, and ends it where that is too much. It is the [topdown.Cancel] that OPA
@@ -13,9 +16,11 @@ type meter struct {
 	limits    Limits
 	steps     int64
 	stride    int64 // steps between two looks at the heap
+	made      int   // bytes that functions made since the last one
 	heap      []metrics.Sample
 	cancelled atomic.Bool
 	stopped   error // why it ended, unless it was cancelled
+	refused   error // the last call of a function whose arguments were too large for it
 }
 
 func newMeter(limits Limits) *meter {
@@ -39,7 +44,7 @@ func (m *meter) Cancelled() bool {
 	switch {
 	case m.steps > m.limits.Steps:
 		m.stopped = fmt.Errorf("too much work: more than %d steps; give it a smaller input", m.limits.Steps)
-	case m.steps%m.stride == 0 && m.live() > m.limits.Heap:
+	case (m.steps%m.stride == 0 || m.made > heapSlack) && m.live() > m.limits.Heap:
 		runtime.GC() // most of it may be garbage
 		if m.live() > m.limits.Heap {
 			m.stopped = fmt.Errorf("too much memory: more than %d MiB; give it a smaller input", m.limits.Heap>>20)
@@ -48,7 +53,27 @@ func (m *meter) Cancelled() bool {
 	return m.stopped != nil
 }
 
+// make notes what a function returned, which may be larger than the document is.
+func (m *meter) make(made *ast.Term) {
+	if s, ok := made.Value.(ast.String); ok {
+		m.made += len(s)
+	} else {
+		m.made += madeBytes * sizeOf(made)
+	}
+}
+
+// guardWriter bounds what a function writes out, value by value. It is more than a document has, and less than a policy can put together of documents.
+func (m *meter) guardWriter(args []*ast.Term) error {
+	var sum extent
+	for _, arg := range args {
+		e, _ := extentOf(arg, 2*m.limits.Values)
+		sum.values, sum.bytes = sum.values+e.values, sum.bytes+e.bytes
+	}
+	return errors.Join(atMost("values", sum.values, 2*m.limits.Values), atMost("bytes", sum.bytes, maxMade))
+}
+
 func (m *meter) live() uint64 {
+	m.made = 0
 	metrics.Read(m.heap)
 	return m.heap[0].Value.Uint64()
 }

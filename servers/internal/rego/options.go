@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/finding"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/workspace"
 )
 
 // mainNamespace is the package that is judged where none is named, as with conftest.
@@ -80,12 +81,16 @@ func (o *Options) Findings(ctx context.Context, inputs []finding.Input, judge fu
 		if err != nil {
 			return findings, fmt.Errorf("--policies %s: %w", o.dir, err)
 		}
-		if err := judge(ctx, e, in); err != nil {
+		for _, err := range workspace.Problems(judge(ctx, e, in)) {
 			problems = append(problems, fmt.Errorf("%s: not judged by the policies: %w", in.Name, err))
 		}
+		for _, u := range e.unjudged { // which must not let an input through that makes it so
+			problems = append(problems, fmt.Errorf("%s: %s: not judged: %s", in.Name, u.rule.id(), u.reason))
+		}
 		report := e.Report()
-		if report.Truncated && len(report.Findings) >= Gate().Findings {
-			problems = append(problems, fmt.Errorf("%s: too large: more than %d findings of policies; split the input", in.Name, Gate().Findings))
+		if e.dropped { // and with them, perhaps, what is grave enough to fail
+			problems = append(problems, fmt.Errorf("%s: too large: more than %d findings of policies, or than %d of one rule about a document; split the input",
+				in.Name, Gate().Findings, maxRuleResults))
 		}
 		for _, f := range report.Findings {
 			findings = append(findings, f.Finding)

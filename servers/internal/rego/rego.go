@@ -76,7 +76,15 @@ type Evaluation struct {
 	deadline   time.Time
 	meter      *meter
 	report     Report
-	err        error // of the bound that was passed; nothing is judged after it
+	dropped    bool       // findings were dropped, so that what is kept does not say all that fails
+	unjudged   []unjudged // rules that an input kept from being judged, each once, though not all of the reasons
+	err        error      // of the bound that was passed; nothing is judged after it
+}
+
+// unjudged is why a rule was not judged. What a policy itself makes undefined, as a number that a text is not, is no reason.
+type unjudged struct {
+	rule   *rule
+	reason string
 }
 
 // NamespaceError is a namespace, or a pattern, that no policy is in.
@@ -85,12 +93,15 @@ type NamespaceError struct {
 	Have    []string
 }
 
+// errNoRules is that there is nothing to judge by, which must not look like nothing that was found.
+var errNoRules = errors.New("no rule deny, violation or warn in any of them, with or without a suffix, and so nothing to judge by")
+
 func (e *NamespaceError) Error() string {
 	return fmt.Sprintf("no policy in namespace %q; there are %s", shorten(e.Pattern, maxPattern), strings.Join(e.Have, ", "))
 }
 
 // Start begins an evaluation of the rules in these namespaces; *, ? and […] match as [path.Match] has them, so
-// that "*" is every namespace. Its error is a [NamespaceError].
+// that "*" is every namespace. One that no policy is in is a [NamespaceError], and none with a rule an error, too.
 func (p *Policies) Start(patterns []string, limits Limits) (*Evaluation, error) {
 	e := &Evaluation{
 		policies: p, limits: limits, deadline: time.Now().Add(limits.Time), meter: newMeter(limits),
@@ -116,6 +127,9 @@ func (p *Policies) Start(patterns []string, limits Limits) (*Evaluation, error) 
 			e.namespaces = append(e.namespaces, n)
 			e.report.Namespaces = append(e.report.Namespaces, n.name)
 		}
+	}
+	if !slices.ContainsFunc(e.namespaces, func(n *namespace) bool { return len(n.rules) > 0 }) {
+		return nil, fmt.Errorf("%s: %w", shorten(strings.Join(e.report.Namespaces, ", "), maxMessage), errNoRules)
 	}
 	return e, nil
 }
@@ -210,14 +224,17 @@ func (q *query) rule(ctx context.Context, r *rule) error {
 	for _, result := range results {
 		for value := range elements(result[resultVar].Value) {
 			if told++; told > maxRuleResults {
-				e.report.Truncated = true
+				e.report.Truncated, e.dropped = true, true
+			}
+			if ctx.Err() != nil { // results may be large, and looking at them is no step
+				return e.late(r)
 			}
 			if err := q.tell(r, value, excepted, told <= maxRuleResults); err != nil {
 				q.problem(r, err.Error())
 			}
 		}
-		if told == 0 && result[resultVar].Value.Compare(ast.Boolean(true)) == 0 {
-			q.problem(r, fmt.Sprintf("the rule is true, and so has no message; write %s contains msg if …", r.name))
+		if what, ok := silent(result[resultVar].Value); ok {
+			q.problem(r, fmt.Sprintf("the rule is %s, and so has no message; write %s contains msg if …", what, r.name))
 		}
 	}
 	switch {
@@ -231,6 +248,22 @@ func (q *query) rule(ctx context.Context, r *rule) error {
 	return nil
 }
 
+// silent says what a rule's value is that has something to say, and no messages to say it with.
+func silent(v ast.Value) (what string, ok bool) {
+	switch v := v.(type) {
+	case ast.Boolean:
+		return "true", bool(v)
+	case ast.String:
+		return "a string", v != ""
+	case ast.Object:
+		return "an object", v.Len() > 0
+	case ast.Number:
+		return "a number", true
+	default:
+		return "", false
+	}
+}
+
 func exceptionReason(r *rule) string {
 	return fmt.Sprintf("excepted: data.%s.exception names %q", r.namespace, exceptionName(r.name))
 }
@@ -239,6 +272,7 @@ func exceptionReason(r *rule) string {
 func (q *query) run(ctx context.Context, r *rule, body ast.Body) (topdown.QueryResultSet, error) {
 	e := q.evaluation
 	var failed []topdown.Error
+	e.meter.refused = nil
 	results, err := topdown.NewQuery(body).
 		WithCompiler(e.policies.compiler).
 		WithStore(e.policies.store).
@@ -251,19 +285,27 @@ func (q *query) run(ctx context.Context, r *rule, body ast.Body) (topdown.QueryR
 	case e.meter.stopped != nil:
 		return nil, fmt.Errorf("%s: %w", r.id(), e.meter.stopped)
 	case ctx.Err() != nil:
-		return nil, fmt.Errorf("%s: too much time: more than %s, or the caller left", r.id(), e.limits.Time)
+		return nil, e.late(r)
 	case err != nil:
 		q.problem(r, e.policies.explain(err))
 		return nil, nil
 	}
+	if e.meter.refused != nil {
+		e.notJudged(r, e.meter.refused.Error())
+	}
 	for _, f := range failed {
 		if q.builtins++; q.builtins > maxBuiltinErrors {
 			e.report.Truncated = true
+			e.report.Counts.Unknown++ // of all that are left of this rule, so that it is none that passed
 			break
 		}
 		q.unknown(r, finding.Medium, "a part of the rule is undefined, since a built-in function failed", e.policies.explain(&f))
 	}
 	return results, nil
+}
+
+func (e *Evaluation) late(r *rule) error {
+	return fmt.Errorf("%s: too much time: more than %s, or the caller left", r.id(), e.limits.Time)
 }
 
 // explain says what went wrong in a policy, with its file and line.
@@ -339,6 +381,22 @@ func (q *query) tell(r *rule, value *ast.Term, excepted, keep bool) error {
 // describe takes from a result what findings have a place for, and returns the rest. The severity of a warning
 // stays low, so that a gate tells warnings from failures.
 func (e *Evaluation) describe(f *finding.Finding, result ast.Object, warning bool) map[string]any {
+	if severity, err := finding.ParseSeverity(strings.ToLower(textIn(result, "severity"))); err == nil && !warning {
+		f.Severity = severity
+	}
+	if at, ok := valueIn(result, "_loc").(ast.Object); ok {
+		f.Location.File = textIn(at, "file")
+		if line, ok := valueIn(at, "line").(ast.Number); ok {
+			if n, ok := line.Int(); ok && n > 0 && n < 1<<31 {
+				f.Location.Line = n
+			}
+		}
+	}
+	f.Fix = shorten(textIn(result, "fix"), maxMessage)
+	if size, _ := extentOf(ast.NewTerm(result), maxResult); size.values > maxResult || size.bytes > maxResult {
+		e.report.Truncated = true
+		return nil
+	}
 	decoded, err := ast.JSON(result)
 	metadata, ok := decoded.(map[string]any)
 	if err != nil || !ok {
@@ -346,25 +404,7 @@ func (e *Evaluation) describe(f *finding.Finding, result ast.Object, warning boo
 		return nil
 	}
 	delete(metadata, "msg")
-	if severity, ok := metadata["severity"].(string); ok {
-		if s, err := finding.ParseSeverity(strings.ToLower(severity)); err == nil && !warning {
-			f.Severity = s
-		}
-	}
-	if at, ok := metadata["_loc"].(map[string]any); ok {
-		if file, ok := at["file"].(string); ok {
-			f.Location.File = file
-		}
-		if line, ok := at["line"].(json.Number); ok {
-			if n, err := line.Int64(); err == nil && n > 0 && n < 1<<31 {
-				f.Location.Line = int(n)
-			}
-		}
-	}
 	delete(metadata, "_loc")
-	if fix, ok := metadata["fix"].(string); ok {
-		f.Fix = shorten(fix, maxMessage)
-	}
 	if len(metadata) == 0 {
 		return nil
 	}
@@ -375,9 +415,30 @@ func (e *Evaluation) describe(f *finding.Finding, result ast.Object, warning boo
 	return metadata
 }
 
+// valueIn is the value of an object's key, or nil.
+func valueIn(object ast.Object, key string) ast.Value {
+	if term := object.Get(ast.StringTerm(key)); term != nil {
+		return term.Value
+	}
+	return nil
+}
+
+// textIn is the string at an object's key, or "".
+func textIn(object ast.Object, key string) string {
+	s, _ := valueIn(object, key).(ast.String)
+	return string(s)
+}
+
 // problem reports that a rule could not be judged.
 func (q *query) problem(r *rule, reason string) {
+	q.evaluation.notJudged(r, reason)
 	q.unknown(r, finding.High, "the rule could not be judged", reason)
+}
+
+func (e *Evaluation) notJudged(r *rule, reason string) {
+	if !slices.ContainsFunc(e.unjudged, func(u unjudged) bool { return u.rule == r }) {
+		e.unjudged = append(e.unjudged, unjudged{r, shorten(reason, maxReason)})
+	}
 }
 
 func (q *query) unknown(r *rule, severity finding.Severity, message, reason string) {
@@ -431,7 +492,8 @@ func (e *Evaluation) trim() {
 		}
 	}
 	slices.SortStableFunc(e.report.Findings, func(a, b Finding) int { return rank(b) - rank(a) })
-	e.report.Findings, e.report.Truncated = slices.Clone(e.report.Findings[:e.limits.Findings]), true
+	e.report.Findings = slices.Clone(e.report.Findings[:e.limits.Findings])
+	e.report.Truncated, e.dropped = true, true
 }
 
 // Report is what the policies said so far.

@@ -58,6 +58,19 @@ func TestReport(t *testing.T) {
 			[]Finding{because(f("deny", "high", "unknown", "the rule could not be judged"), "the rule is true, and so has no message; write deny contains msg if …")},
 		},
 		{
+			"a rule that is a string", `deny := "x" if input.a`, finding.Unknown, Counts{Unknown: 1},
+			[]Finding{because(f("deny", "high", "unknown", "the rule could not be judged"), "the rule is a string, and so has no message; write deny contains msg if …")},
+		},
+		{
+			"a rule that is an object", `deny[x] := "x" if some x, _ in input`, finding.Unknown, Counts{Unknown: 1},
+			[]Finding{because(f("deny", "high", "unknown", "the rule could not be judged"), "the rule is an object, and so has no message; write deny contains msg if …")},
+		},
+		{
+			"a rule that is a number", `deny := 0`, finding.Unknown, Counts{Unknown: 1},
+			[]Finding{because(f("deny", "high", "unknown", "the rule could not be judged"), "the rule is a number, and so has no message; write deny contains msg if …")},
+		},
+		{"a rule that is false, and one that is empty", "deny_a := false\ndeny_b := {}\ndeny_c := \"\"\ndeny_d := []", finding.Pass, Counts{Passed: 4}, nil},
+		{
 			"a result that is none", `deny contains 5`, finding.Unknown, Counts{Unknown: 1},
 			[]Finding{because(f("deny", "high", "unknown", "the rule could not be judged"), "a result is neither a string nor an object with a msg, but a number")},
 		},
@@ -117,7 +130,9 @@ func TestCuts(t *testing.T) {
 		{"a message", `deny contains concat("", [input.text, "end"])`, Counts{Failures: 1}, 1},
 		{"metadata", `deny contains {"msg": "x", "all": input.text}`, Counts{Failures: 1}, 1},
 		{"a place", `deny contains {"msg": "x", "_loc": {"file": input.text}}`, Counts{Failures: 1}, 1},
-		{"failures of functions", `deny contains i if { some i in numbers.range(1, 500); to_number(input.text) == i }`, Counts{Unknown: maxBuiltinErrors}, maxBuiltinErrors},
+		{"failures of functions", `deny contains i if { some i in numbers.range(1, 500); to_number(input.text) == i }`, Counts{Unknown: maxBuiltinErrors + 1}, maxBuiltinErrors},
+		{"failures of functions, and then of another rule", `deny contains i if { some i in numbers.range(1, 10); to_number(input.text) == i }
+deny_next contains i if { some i in numbers.range(1, 10); to_number(input.text) == i }`, Counts{Unknown: maxBuiltinErrors + 1}, maxBuiltinErrors},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r, err := judge(t, rules(t, tc.rules), Served(), text(20_000))
@@ -227,9 +242,32 @@ func TestFindings(t *testing.T) {
 			t.Errorf("%q (-want +got):\n%s", tc.args, diff)
 		}
 	}
+	// What is grave must not be lost behind what is not.
+	o := Options{dir: folder(t, map[string]string{"p.rego": `package main
+deny contains {"msg": sprintf("%d", [i]), "severity": "low"} if some i in numbers.range(1, 1000)
+deny contains {"msg": "worse", "severity": "critical"} if true
+`})}
+	if _, err := o.Findings(t.Context(), inputs[:1], whole); err == nil || !strings.Contains(err.Error(), "one: too large: ") {
+		t.Errorf("more messages than are kept: %v", err)
+	}
+	// What an input makes of a rule must not be exit code 0: conftest stops for the second and the third, and has no
+	// bounds for the first. A function that fails for what it is given is undefined there, too.
+	for _, tc := range []struct{ rule, err string }{
+		{`deny contains "x" if bits.lsh(1, 5000) == 1`, "one: main.deny: not judged: bits.lsh: too large: more than 4096 bits"},
+		{`deny contains {"msg": count(input)}`, `one: main.deny: not judged: a result is an object without a "msg" that is a string`},
+		{"deny := [\"x\"] if input\ndeny := [\"y\"] if input", "one: main.deny: not judged: "},
+		{`deny if input`, "one: main.deny: not judged: the rule is true"},
+		{`deny contains "x" if to_number(input) == 1`, ""},
+	} {
+		o := Options{dir: folder(t, map[string]string{"p.rego": "package main\n" + tc.rule})}
+		findings, err := o.Findings(t.Context(), inputs[:1], whole)
+		if (err == nil) != (tc.err == "") || err != nil && !strings.Contains(err.Error(), tc.err) || len(findings) != 1 || findings[0].Verdict != finding.Unknown {
+			t.Errorf("%s: %+v, %v, want %q", tc.rule, findings, err, tc.err)
+		}
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	o := Options{dir: dir, namespaces: []string{"slow"}}
+	o = Options{dir: dir, namespaces: []string{"slow"}}
 	if _, err := o.Findings(ctx, inputs, whole); err == nil || !strings.Contains(err.Error(), "one: not judged by the policies: slow.deny: ") {
 		t.Errorf("a bound: %v", err)
 	}

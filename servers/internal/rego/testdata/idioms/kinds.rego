@@ -48,15 +48,11 @@ deny_empty contains "" if input.all
 
 deny_empty_msg contains {"msg": "", "x": 1} if input.all
 
-deny_complete := "a complete rule is no list, and says nothing" if input.all
-
 deny_list := ["a list", "the same", "the same", {"msg": "and an object"}] if input.all
 
 deny_default := [] if false
 
 default deny_default := ["a default"]
-
-deny_object := {"a": "an object is no list"} if input.all
 
 warn_undefined contains input.nothing.at.all
 
