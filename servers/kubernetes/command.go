@@ -26,7 +26,7 @@ func newChecker() finding.Checker {
 	c := fullChecker()
 	add := func(list *[]string) func(string) error {
 		return func(s string) error {
-			rules, err := parseRules(s)
+			rules, err := ruleIDs().Parse(s)
 			*list = append(*list, rules...)
 			return err
 		}

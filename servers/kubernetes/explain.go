@@ -77,7 +77,7 @@ type explainCheckOut struct {
 func (s server) explainCheck(_ context.Context, in explainCheckIn) (explainCheckOut, error) {
 	out := explainCheckOut{Rules: []entry{}}
 	if in.ID != "" {
-		if err := checkRule(in.ID); err != nil {
+		if err := ruleIDs().Check(in.ID); err != nil {
 			return out, mcpserver.Errorf(mcpserver.CodeNotFound, "id: %w", err)
 		}
 	}
@@ -85,7 +85,7 @@ func (s server) explainCheck(_ context.Context, in explainCheckIn) (explainCheck
 		switch {
 		case e.ID == in.ID:
 			return explainCheckOut{Rules: []entry{e}}, nil
-		case in.ID == "" || names(in.ID, e.ID):
+		case in.ID == "" || finding.Named([]string{in.ID}, e.ID):
 			out.Rules = append(out.Rules, entry{ID: e.ID, Title: e.Title, Severity: e.Severity})
 		}
 	}

@@ -34,7 +34,6 @@ const (
 	maxListed     = 500       // objects in a tool's answer
 	maxSkipped    = 50        // skipped kinds in a tool's answer
 	maxIgnored    = 50        // lines of an annotation that sets findings aside
-	maxLikely     = 12        // rules that an unknown rule's error names
 	maxCompared   = 5_000_000 // labels that are compared to find what selectors select
 	maxNameLength = 253       // bytes of a name (RFC 1123 subdomain) or path that are repeated
 )

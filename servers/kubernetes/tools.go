@@ -149,7 +149,7 @@ type lintManifestsOut struct {
 
 func (s server) lintManifests(ctx context.Context, in lintManifestsIn) (lintManifestsOut, error) {
 	for _, rule := range slices.Concat(in.Only, in.Skip) {
-		if err := checkRule(rule); err != nil {
+		if err := ruleIDs().Check(rule); err != nil {
 			return lintManifestsOut{}, mcpserver.Errorf(mcpserver.CodeInvalidArguments, "%w", err)
 		}
 	}

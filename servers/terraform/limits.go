@@ -53,7 +53,6 @@ const (
 	maxDelta    = 200 // resources that are destroyed, or replaced
 	maxForced   = 20  // attributes that force one replacement
 	maxListed   = 500 // entries of any other list
-	maxLikely   = 12  // rules that an unknown rule's error names
 )
 
 // What findings repeat.
