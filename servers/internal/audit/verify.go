@@ -219,7 +219,7 @@ func (v *verification) findExpiry(first uint64) error {
 		switch {
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			return nil
-		case errors.Is(err, errLong):
+		case errors.Is(err, errLong), errors.Is(err, errHole):
 			continue // reported when its turn comes, like all that is no record
 		case err != nil:
 			return err

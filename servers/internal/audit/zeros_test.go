@@ -2,9 +2,11 @@ package audit
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 // While a segment is written, zeros stand ahead of it: nobody who reads beside the writer sees them, and none stay.
@@ -92,4 +94,28 @@ func TestZeroedRecord(t *testing.T) {
 			t.Error("zeros behind a segment that has ended are not found")
 		}
 	})
+}
+
+// A hole is told of where the oldest records have expired, too: there the event that says so is looked for among all lines.
+func TestZeroedRecordAfterExpiry(t *testing.T) {
+	x := newTampering(t)
+	options := x.options()
+	options.MaxBytes = 20_000
+	l, err := Open(x.dir, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeCalls(t, l, "more", 30)
+	if err := errors.Join(l.expire(time.Now()), l.Close()); err != nil {
+		t.Fatal(err)
+	}
+	x.look()
+	first := x.firsts[len(x.firsts)-1]
+	x.edit(segmentName(first, linesKind), func(text []byte) []byte {
+		text[20] = 0
+		return text
+	})
+	if report := x.verify(nil); x.firsts[0] == 1 || len(report.Findings) == 0 || report.Findings[0].From > first || report.Findings[0].To < first {
+		t.Errorf("record %d of %v was changed, and found was: %v", first, x.firsts, report.Findings)
+	}
 }
