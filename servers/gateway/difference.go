@@ -9,17 +9,17 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpclient"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpserver"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/scrub"
 )
 
 // The bounds of what is said about a difference: a server may have written every byte of it.
 const (
-	maxChanges   = 16   // of a server; the others are counted
-	maxShown     = 120  // bytes of a value, around the place where it differs
-	maxShownName = 256  // bytes of a tool's name and of a member's path
-	shownBefore  = 24   // of maxShown, those before the first difference
-	maxTools     = 1000 // of a server; what says that it has more is not looked at
+	maxChanges   = 16  // of a server; the others are counted
+	maxShown     = 120 // bytes of a value, around the place where it differs
+	maxShownName = 256 // bytes of a tool's name and of a member's path
+	shownBefore  = 24  // of maxShown, those before the first difference
 )
 
 const absent = "nothing" // what stands for a value that is not there
@@ -78,8 +78,8 @@ func (d *difference) String() string {
 // that differ are for people.
 func compare(locked map[string]lockedTool, given []json.RawMessage) *difference {
 	d := &difference{}
-	if len(given) > maxTools {
-		d.add(change{Tool: "all tools", From: fmt.Sprintf("%d tools", len(locked)), To: fmt.Sprintf("%d tools, more than a server may have", len(given))})
+	if len(given) > mcpclient.MaxTools {
+		d.add(change{Tool: "all tools", From: fmt.Sprintf("%d tools", len(locked)), To: fmt.Sprintf("more than the %d tools that a server may have", mcpclient.MaxTools)})
 		return d
 	}
 	seen := map[string]bool{}

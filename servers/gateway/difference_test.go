@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpclient"
 )
 
 const lockedDefinition = `{"name":"ask","description":"Answers questions about images, politely",
@@ -68,18 +70,18 @@ func TestDifference(t *testing.T) {
 // However much a server says, what is told of it stays small.
 func TestDifferenceIsBounded(t *testing.T) {
 	var many []json.RawMessage
-	for range maxTools {
+	for range mcpclient.MaxTools {
 		many = append(many, json.RawMessage(`{"name":"`+strings.Repeat("n", 10_000)+`"}`))
 	}
 	d := compare(mustLock(t, lockedDefinition), many)
-	if len(d.changes) != maxChanges || d.more != maxTools+1-maxChanges {
+	if len(d.changes) != maxChanges || d.more != mcpclient.MaxTools+1-maxChanges {
 		t.Errorf("%d changes and %d more", len(d.changes), d.more)
 	}
 	list := strings.Replace(lockedDefinition, `"b"]`, `"b"`+strings.Repeat(`,"c"`, 10_000)+`]`, 1)
 	if d := compare(mustLock(t, lockedDefinition), []json.RawMessage{json.RawMessage(list)}); len(d.changes)+d.more > 2*maxChanges {
 		t.Errorf("%d changes and %d more of a long list", len(d.changes), d.more)
 	}
-	if got := compare(nil, append(many, many[0])).String(); got != "all tools: 1001 tools, more than a server may have, was 0 tools" {
+	if got := compare(nil, append(many, many[0])).String(); got != "all tools: more than the 1000 tools that a server may have, was 0 tools" {
 		t.Error(got)
 	}
 	if most := maxChanges * 2 * (maxShownName + maxShown); len(d.String()) > most {

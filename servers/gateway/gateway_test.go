@@ -262,7 +262,7 @@ func TestForwarding(t *testing.T) {
 			t.Errorf("%s: %v", tool, err)
 		}
 	}
-	if last := b.records(); last[len(last)-3].Decision != audit.Deny || last[len(last)-3].Reason != "not granted" || last[len(last)-3].Call == rpc.Data[mcpclient.MetaCall] {
+	if last := b.records(); last[len(last)-3].Decision != audit.Deny || last[len(last)-3].Reason != "not granted" || last[len(last)-3].Call == rpc.Call {
 		t.Errorf("record of a call that is not granted: %+v", last[len(last)-3])
 	}
 	var status *mcpclient.StatusError

@@ -21,19 +21,20 @@ import (
 )
 
 const (
-	upstreamURL     = "http://localhost/mcp" // the host is for the server's own check; the socket says where
-	maxDefinitions  = 1 << 20                // bytes of a server's answer to tools/list, header included
-	maxHeader       = 16 << 10               // bytes of the header of any other answer
-	maxLogged       = 512                    // bytes of an upstream's words in our log
-	maxConnections  = 64                     // to one server
-	maxIdleUpstream = 16                     // connections
-	largeAnswer     = 256 << 10              // bytes of an answer beyond which it needs a slot
-	maxLargeAnswers = 2                      // slots of one server
-	maxErrorText    = 16 << 10               // bytes of an error of a server's that are looked at
-	verifyTimeout   = 5 * time.Second
-	watchInterval   = 5 * time.Second
-	minRetry        = 250 * time.Millisecond // after the first failure to reach a server; doubled up to watchInterval
-	maxTimeouts     = 5                      // calls in a row that a server may leave unanswered
+	upstreamURL      = "http://localhost/mcp" // the host is for the server's own check; the socket says where
+	maxDefinitions   = 1 << 20                // bytes of a server's answer to tools/list, header included
+	maxHeader        = 16 << 10               // bytes of the header of any other answer
+	maxLogged        = 512                    // bytes of an upstream's words in our log
+	maxConnections   = 64                     // to one server
+	maxIdleUpstream  = 16                     // connections
+	largeAnswer      = 256 << 10              // bytes of an answer beyond which it needs a slot
+	maxLargeAnswers  = 2                      // slots of one server
+	maxVerifications = 2                      // of one server's connections at once
+	maxErrorText     = 16 << 10               // bytes of an error of a server's that are looked at
+	verifyTimeout    = 5 * time.Second
+	watchInterval    = 5 * time.Second
+	minRetry         = 250 * time.Millisecond // after the first failure to reach a server; doubled up to watchInterval
+	maxTimeouts      = 5                      // calls in a row that a server may leave unanswered
 )
 
 // upstream is a server behind the gateway. No connection to it carries a call before the definitions that it
@@ -46,6 +47,7 @@ type upstream struct {
 	client  *mcpclient.Client
 
 	transport *http.Transport // of client
+	verifying chan struct{}   // held by who looks at definitions, which take many times their bytes
 
 	lost chan struct{} // tells watch that the server has just been lost
 
@@ -56,7 +58,7 @@ type upstream struct {
 
 func newUpstream(name string, address listen.Address, locked map[string]lockedTool, logger *slog.Logger) *upstream {
 	u := &upstream{
-		name: name, address: address, locked: locked, lost: make(chan struct{}, 1),
+		name: name, address: address, locked: locked, lost: make(chan struct{}, 1), verifying: make(chan struct{}, maxVerifications),
 		logger: logger.With(slog.String("upstream", name)),
 	}
 	u.transport = &http.Transport{
@@ -206,6 +208,12 @@ func logged(err error) string {
 
 // dial connects and holds what the server says of itself against the lock.
 func (u *upstream) dial(caller context.Context, _, _ string) (net.Conn, error) {
+	select {
+	case u.verifying <- struct{}{}:
+		defer func() { <-u.verifying }()
+	case <-caller.Done():
+		return nil, caller.Err()
+	}
 	ctx, cancel := context.WithTimeout(caller, verifyTimeout)
 	defer cancel()
 	conn, err := listen.Dial(ctx, u.address)

@@ -26,6 +26,9 @@ const MaxResponse = 4 << 20
 
 const methodListTools = "tools/list"
 
+// MaxTools is how many tools a server may have.
+const MaxTools = 1000
+
 // maxContent is how many parts of a result's text are looked at; Bulkhead's servers send one.
 const maxContent = 16
 
@@ -58,9 +61,9 @@ type CallResult struct {
 
 // RPCError is a JSON-RPC error that the server answered.
 type RPCError struct {
-	Code    int               `json:"code"`
-	Message string            `json:"message"`
-	Data    map[string]string `json:"data"` // MetaCall, if the server is Bulkhead's
+	Code    int
+	Message string
+	Call    string // the id under which the audit log has it, if the server is Bulkhead's
 }
 
 func (e *RPCError) Error() string { return fmt.Sprintf("%s (JSON-RPC error %d)", e.Message, e.Code) }
@@ -108,7 +111,7 @@ func (c *Client) CallTool(ctx context.Context, name string, args any, caller *Ca
 // text is a JSON string's, and empty for anything else.
 func text(value jsontext.Value) string {
 	var s string
-	if jsonv2.Unmarshal(value, &s) != nil {
+	if decode(value, &s) != nil {
 		return ""
 	}
 	return s
@@ -116,7 +119,7 @@ func text(value jsontext.Value) string {
 
 // texts joins the first texts of a list of contents. It decodes no more of the list: a server may have made it long.
 func texts(content jsontext.Value) string {
-	dec := jsontext.NewDecoder(bytes.NewReader(content))
+	dec := jsontext.NewDecoder(bytes.NewReader(content), jsontext.AllowDuplicateNames(true))
 	if start, err := dec.ReadToken(); err != nil || start.Kind() != '[' {
 		return ""
 	}
@@ -151,7 +154,13 @@ func (c *Client) send(ctx context.Context, method string, p params) (*http.Respo
 	if c.Token != "" {
 		request.Header.Set("Authorization", "Bearer "+c.Token)
 	}
-	return c.HTTP.Do(request)
+	response, err := c.HTTP.Do(request)
+	if err == nil && response.StatusCode == http.StatusSwitchingProtocols {
+		// Its body is the bare connection, from which a read does not end with ctx.
+		_ = response.Body.Close()
+		return nil, &StatusError{Status: response.StatusCode, Reason: "the server changes to a protocol that nobody asked for"}
+	}
+	return response, err
 }
 
 // message is a JSON-RPC request of ours. These are structs rather than maps because every forwarded call makes one.
@@ -216,7 +225,7 @@ func read[T any](response *http.Response) (*T, error) {
 		Result  *T             `json:"result"`
 		Error   jsontext.Value `json:"error"`
 	}
-	err = jsonv2.Unmarshal(body, &reply)
+	err = decode(body, &reply)
 	if _, mistyped := errors.AsType[*jsonv2.SemanticError](err); reply.JSONRPC != "2.0" && !mistyped {
 		reason := cmp.Or(text(reply.Error), http.StatusText(response.StatusCode))
 		return nil, &StatusError{Status: response.StatusCode, Reason: reason}
@@ -225,11 +234,19 @@ func read[T any](response *http.Response) (*T, error) {
 		return nil, fmt.Errorf("decoding an answer: %w", err)
 	}
 	if reply.Error != nil {
-		fault := new(RPCError)
-		if err := jsonv2.Unmarshal(reply.Error, fault); err != nil {
+		var fault struct {
+			Code    int            `json:"code"`
+			Message string         `json:"message"`
+			Data    jsontext.Value `json:"data"`
+		}
+		if err := decode(reply.Error, &fault); err != nil {
 			return nil, fmt.Errorf("decoding an answer: %w", err)
 		}
-		return nil, fault
+		var data struct {
+			Call jsontext.Value `json:"dev.bulkhead/call"` // MetaCall
+		}
+		_ = decode(fault.Data, &data) // anything may stand there
+		return nil, &RPCError{fault.Code, fault.Message, text(data.Call)}
 	}
 	if reply.Result == nil {
 		return nil, errors.New("an answer has neither result nor error")
@@ -237,11 +254,18 @@ func read[T any](response *http.Response) (*T, error) {
 	return reply.Result, nil
 }
 
-// ReadTools reads the answer to a [ListRequest] and returns the definitions, raw.
+// decode does not look for names that stand twice in an object: whoever does must remember all of them, which takes many
+// times their bytes. What is made of an answer here is all that anybody sees of it.
+func decode(data []byte, to any) error {
+	return jsonv2.Unmarshal(data, to, jsontext.AllowDuplicateNames(true))
+}
+
+// ReadTools reads the answer to a [ListRequest] and returns the definitions, raw. Of more than [MaxTools] it returns the first
+// and one more, which tells: a server may have made the list long.
 func ReadTools(response *http.Response) ([]json.RawMessage, error) {
 	list, err := read[struct {
-		Tools      []json.RawMessage `json:"tools"`
-		NextCursor string            `json:"nextCursor"`
+		Tools      jsontext.Value `json:"tools"`
+		NextCursor string         `json:"nextCursor"`
 	}](response)
 	if err != nil {
 		return nil, err
@@ -249,5 +273,20 @@ func ReadTools(response *http.Response) ([]json.RawMessage, error) {
 	if list.NextCursor != "" {
 		return nil, errors.New("the list of tools has a second page; Bulkhead's servers have one")
 	}
-	return list.Tools, nil
+	if list.Tools.Kind() != '[' {
+		return nil, errors.New("an answer has no list of tools")
+	}
+	dec := jsontext.NewDecoder(bytes.NewReader(list.Tools), jsontext.AllowDuplicateNames(true))
+	if _, err := dec.ReadToken(); err != nil {
+		return nil, fmt.Errorf("decoding an answer: %w", err)
+	}
+	var tools []json.RawMessage
+	for len(tools) <= MaxTools && dec.PeekKind() != ']' {
+		tool, err := dec.ReadValue()
+		if err != nil {
+			return nil, fmt.Errorf("decoding an answer: %w", err)
+		}
+		tools = append(tools, json.RawMessage(tool.Clone()))
+	}
+	return tools, nil
 }

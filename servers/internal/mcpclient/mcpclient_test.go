@@ -3,6 +3,7 @@ package mcpclient
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"runtime"
@@ -35,12 +36,13 @@ func TestCallTool(t *testing.T) {
 		"many texts":          {result(`"isError":true,"content":[` + strings.Repeat(`{"text":"a"},`, 100) + `{}]`), CallResult{IsError: true, Text: strings.Repeat("a\n", maxContent-1) + "a"}, ""},
 		"a text that is none": {result(`"isError":true,"content":[{"text":1},{"text":"a"}]`), CallResult{IsError: true, Text: "\na"}, ""},
 		"fault":               {`{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"unknown tool"}}`, CallResult{}, "unknown tool (JSON-RPC error -32602)"},
+		"fault with data":     {`{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"m","data":{"supported":["2025-11-25"]}}}`, CallResult{}, "m (JSON-RPC error 1)"},
 		"edge":                {`{"error":"a valid token is missing"}`, CallResult{}, "HTTP 200: a valid token is missing"},
 		"no JSON":             {`<html>`, CallResult{}, "HTTP 200: OK"},
 		"nothing":             {`{"jsonrpc":"2.0","id":1}`, CallResult{}, "an answer has neither result nor error"},
 		"another result":      {`{"jsonrpc":"2.0","id":1,"result":[]}`, CallResult{}, "decoding an answer: "},
 		"the same before":     {`{"id":1,"result":[],"jsonrpc":"2.0"}`, CallResult{}, "decoding an answer: "},
-		"one name twice":      {result(`"isError":false,"isError":true`), CallResult{}, "decoding an answer: "},
+		"one name twice":      {result(`"isError":false,"isError":true`), CallResult{IsError: true}, ""},
 		"too much":            {strings.Repeat(" ", MaxResponse+1), CallResult{}, "reading an answer: too large"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -66,12 +68,19 @@ func TestAnswersDoNotGrow(t *testing.T) {
 	fill := func(before, each, after string) string {
 		return before + strings.Repeat(each, (MaxResponse-len(before)-len(after))/len(each)) + after
 	}
+	var members strings.Builder
+	for i := range MaxResponse / 16 {
+		fmt.Fprintf(&members, `"%d":"",`, i)
+	}
 	for name, answer := range map[string]string{
 		"meta":       fill(`{"jsonrpc":"2.0","result":{"_meta":{"a":[`, "[],", `[]]}}}`),
 		"code":       fill(`{"jsonrpc":"2.0","result":{"_meta":{"dev.bulkhead/code":[`, "[],", `[]]}}}`),
 		"content":    fill(`{"jsonrpc":"2.0","result":{"isError":true,"content":[`, "{},", `{}]}}`),
+		"members":    `{"jsonrpc":"2.0","result":{"structuredContent":{` + members.String() + `"a":""}}}`,
 		"structured": fill(`{"jsonrpc":"2.0","result":{"structuredContent":{"a":[`, "0,", `0]}}}`),
 		"error":      fill(`{"jsonrpc":"2.0","error":{"data":{"a":"`, "x", `"}}}`),
+		"data":       `{"jsonrpc":"2.0","error":{"data":{` + members.String() + `"a":""}}}`,
+		"tools":      fill(`{"jsonrpc":"2.0","result":{"tools":[`, "0,", `0]}}`),
 		"unknown":    fill(`{"jsonrpc":"2.0","x":[`, "{},", `{}]}`),
 	} {
 		client := clientOf(answer)
@@ -81,6 +90,11 @@ func TestAnswersDoNotGrow(t *testing.T) {
 		runtime.ReadMemStats(&after)
 		if grown := after.TotalAlloc - before.TotalAlloc; grown > most {
 			t.Errorf("%s: %d bytes became %d", name, len(answer), grown)
+		}
+		_, _ = client.ListTools(t.Context())
+		runtime.ReadMemStats(&before)
+		if grown := before.TotalAlloc - after.TotalAlloc; grown > most {
+			t.Errorf("%s of a list: %d bytes became %d", name, len(answer), grown)
 		}
 	}
 }
