@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -329,6 +330,32 @@ func TestNumberBounds(t *testing.T) {
 	for text, plain := range map[string]bool{"360.300006e306": false, "1.7e308": true, "1e309": false, "-360.3e306": false, "1e-308": true, "9007199254740993": true} {
 		if plainNumber(text) != plain {
 			t.Errorf("%s is plain: %t", text, !plain)
+		}
+	}
+}
+
+// Arguments that are wrong in each of their values take, for as many calls as one caller may run at once, no more memory than
+// a process has.
+func TestViolationsDoNotGrow(t *testing.T) {
+	const most = 128 << 20
+	type in struct {
+		Names []string `json:"names" maxItems:"100" maxLength:"100" pattern:"^[a-z]+$"`
+	}
+	tool := Typed(Definition{Name: "x"}, func(context.Context, in) (struct{}, error) { return struct{}{}, nil })
+	if err := tool.Check(); err != nil {
+		t.Fatal(err)
+	}
+	for _, item := range []string{`1`, `"A"`, `{}`} {
+		args := json.RawMessage(`{"names":[` + strings.Repeat(item+",", maxValues) + item + `]}`)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		err := validate(tool.schemas.input, args)
+		runtime.ReadMemStats(&after)
+		if err == nil || strings.Count(err.Error(), "; ") != maxProblems || !strings.HasSuffix(err.Error(), "…") {
+			t.Errorf("%s: %v", item, err)
+		}
+		if grown := MaxPrincipalCalls * (after.TotalAlloc - before.TotalAlloc); grown > most {
+			t.Errorf("%s: %d bytes of arguments become %d in %d calls", item, len(args), grown, MaxPrincipalCalls)
 		}
 	}
 }

@@ -28,7 +28,7 @@ import (
 const (
 	maxBody     = 2 << 20          // bytes of one message, over HTTP and stdio alike
 	maxDepth    = 64               // nesting of JSON objects and lists in a message
-	maxValues   = 50_000           // JSON values in a message
+	maxValues   = 10_000           // JSON values in a message: five times what the largest tool takes
 	maxNumber   = 32               // bytes of a JSON number
 	maxExponent = 308              // of a JSON number: a float64's
 	maxMessage  = 4 << 10          // bytes of an error that a caller sees

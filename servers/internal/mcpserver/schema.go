@@ -222,7 +222,7 @@ func (noLoader) Load(url string) (any, error) {
 	return nil, fmt.Errorf("the schema refers to %s; it must stand alone", url)
 }
 
-// validate checks value, raw JSON, against schema and reports every violation, one a line of the message.
+// validate checks value, raw JSON, against schema and reports the first maxProblems violations.
 func validate(schema *validator.Schema, value json.RawMessage) error {
 	doc, err := validator.UnmarshalJSON(bytes.NewReader(value))
 	if err != nil {
@@ -241,8 +241,12 @@ func validate(schema *validator.Schema, value json.RawMessage) error {
 	return errors.New(strings.Join(problems, "; "))
 }
 
+// collect goes no further than one violation more than a message lists: each costs more than what it is of.
 func collect(e *validator.ValidationError, problems *[]string) {
 	for _, cause := range e.Causes {
+		if len(*problems) > maxProblems {
+			return
+		}
 		collect(cause, problems)
 	}
 	if len(e.Causes) > 0 {
