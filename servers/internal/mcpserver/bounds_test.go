@@ -1,6 +1,7 @@
 package mcpserver
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -232,7 +233,7 @@ func TestConnectionFlood(t *testing.T) {
 	const limit = 4
 	edge, _ := testEdge(t)
 	srv := httptest.NewUnstartedServer(edge)
-	c := &connections{limit: limit, open: map[net.Conn]bool{}}
+	c := newConnections(limit)
 	srv.Config.ConnState = c.track
 	srv.Start()
 	defer srv.Close()
@@ -281,6 +282,72 @@ func TestConnectionFlood(t *testing.T) {
 	defer c.mu.Unlock()
 	if len(c.open) > limit {
 		t.Errorf("%d connections are open", len(c.open))
+	}
+}
+
+// Whoever begins requests and does not end them, or is refused and does not hang up, shuts out nobody else either.
+func TestHeldConnections(t *testing.T) {
+	const limit = 8
+	for name, tc := range map[string]struct {
+		token  string
+		length int // of the body, of which nothing is sent
+		status int // of the answer; 0 if there is none before the body
+	}{
+		"of a principal in a request": {testToken, 1, 0},
+		"of a principal, refused":     {testToken, maxPrincipalBodies, http.StatusServiceUnavailable},
+		"of strangers":                {"nobody", maxPrincipalBodies, http.StatusUnauthorized},
+	} {
+		t.Run(name, func(t *testing.T) {
+			edge, _ := testEdge(t)
+			c := edge.connections
+			c.limit = limit
+			srv := httptest.NewUnstartedServer(edge)
+			srv.Config.ConnState, srv.Config.ConnContext = c.track, c.remember
+			srv.Start()
+			defer srv.Close()
+			if tc.status == http.StatusServiceUnavailable {
+				release, ok := edge.bodies.take("reader", maxPrincipalBodies)
+				if !ok {
+					t.Fatal("no room for a body")
+				}
+				defer release()
+			}
+			address := srv.Listener.Addr().String()
+			serves := func(conn net.Conn) bool {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				for other, principal := range c.open {
+					if other.RemoteAddr().String() == conn.LocalAddr().String() {
+						return principal == "reader"
+					}
+				}
+				return true // closed for another
+			}
+			for n := range 3 * limit {
+				conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				_, _ = fmt.Fprintf(conn, "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", tc.token, tc.length)
+				if tc.status == 0 {
+					for !serves(conn) {
+						time.Sleep(time.Millisecond)
+					}
+				} else if response, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || response.StatusCode != tc.status {
+					t.Fatalf("%+v, %v", response, err)
+				}
+				request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/healthz", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				response, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(request)
+				if err != nil {
+					t.Fatalf("after %d connections: %v", n+1, err)
+				}
+				_ = response.Body.Close()
+			}
+		})
 	}
 }
 

@@ -1,8 +1,10 @@
 package mcpserver
 
 import (
+	"context"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 )
 
@@ -12,15 +14,51 @@ const (
 	maxUnixConnections = 192 // below door's 256
 )
 
-// connections keeps a listener's open connections at or below a bound. One too many costs the one that has been
-// waiting longest without a request; only when every connection is in a call is the new one refused. So whoever
-// opens connections and says nothing shuts out itself.
+// principalShare is which part of the connections one principal may hold when others need them.
+const principalShare = 4
+
+// connections keeps a listener's open connections at or below a bound. One too many costs a principal that holds more than
+// its share one of its own, whatever it is doing; else the one that has been waiting longest without a request; only when
+// there is neither is the new one refused. So whoever opens connections and says nothing, or never ends, shuts out itself.
 type connections struct {
 	limit int
 
 	mu      sync.Mutex
-	waiting []net.Conn // oldest first: new, or idle between requests
-	open    map[net.Conn]bool
+	waiting []net.Conn          // those that were refused and are not yet closed; then, oldest first, new ones and idle ones
+	open    map[net.Conn]string // and the principal of its last request; empty if it had none, or a stranger's
+}
+
+func newConnections(limit int) *connections {
+	return &connections{limit: limit, open: map[net.Conn]string{}}
+}
+
+type connectionKey struct{}
+
+// remember is an http.Server's ConnContext: it lets a request find its connection.
+func (c *connections) remember(ctx context.Context, conn net.Conn) context.Context {
+	return context.WithValue(ctx, connectionKey{}, conn)
+}
+
+// serves says whose request it is that came over the connection of ctx.
+func (c *connections) serves(ctx context.Context, principal string) {
+	conn, _ := ctx.Value(connectionKey{}).(net.Conn)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, open := c.open[conn]; open {
+		c.open[conn] = principal
+	}
+}
+
+// refuses says that the connection of ctx has nothing more to do: net/http leaves it open for a while, so that its client can
+// read the answer before it learns that nobody takes what it sends.
+func (c *connections) refuses(ctx context.Context) {
+	conn, _ := ctx.Value(connectionKey{}).(net.Conn)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leaveWaiting(conn)
+	if _, open := c.open[conn]; open {
+		c.waiting = slices.Insert(c.waiting, 0, conn)
+	}
 }
 
 // track is an http.Server's ConnState.
@@ -29,12 +67,9 @@ func (c *connections) track(conn net.Conn, state http.ConnState) {
 	defer c.mu.Unlock()
 	switch state {
 	case http.StateNew:
-		c.open[conn] = true
+		c.open[conn] = ""
 		if len(c.open) > c.limit {
-			victim := conn
-			if len(c.waiting) > 0 {
-				victim = c.waiting[0]
-			}
+			victim := c.victim(conn)
 			c.forget(victim)
 			_ = victim.Close()
 			if victim == conn {
@@ -46,12 +81,26 @@ func (c *connections) track(conn net.Conn, state http.ConnState) {
 		c.leaveWaiting(conn)
 	case http.StateIdle:
 		c.leaveWaiting(conn)
-		if c.open[conn] {
+		if _, open := c.open[conn]; open {
 			c.waiting = append(c.waiting, conn)
 		}
 	case http.StateClosed, http.StateHijacked:
 		c.forget(conn)
 	}
+}
+
+// victim is which connection is closed for the sake of the others.
+func (c *connections) victim(newest net.Conn) net.Conn {
+	held := map[string]int{}
+	for conn, principal := range c.open {
+		if held[principal]++; principal != "" && held[principal] > c.limit/principalShare {
+			return conn
+		}
+	}
+	if len(c.waiting) > 0 {
+		return c.waiting[0]
+	}
+	return newest
 }
 
 func (c *connections) forget(conn net.Conn) {

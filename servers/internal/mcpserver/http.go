@@ -45,6 +45,8 @@ type httpEdge struct {
 	rejects   *rejects
 	bodies    *bodies // being read and worked on
 	answers   *bodies // waiting to be read
+
+	connections *connections
 }
 
 func newHTTPEdge(line *pipeline, transport string, accepted *tokens, serverNames []string) *httpEdge {
@@ -52,13 +54,15 @@ func newHTTPEdge(line *pipeline, transport string, accepted *tokens, serverNames
 	if accepted == nil {
 		principalBodies = maxBodies // the one principal is the gateway, which speaks for many
 	}
-	return &httpEdge{
+	e := &httpEdge{
 		pipeline: line, transport: transport, tokens: accepted,
 		hosts:   append([]string{"localhost", "127.0.0.1", "::1", line.name}, serverNames...),
 		rejects: &rejects{logger: line.logger},
 		bodies:  newBodies(maxBodies, principalBodies),
 		answers: newBodies(maxAnswers, maxPrincipalAnswers),
 	}
+	e.connections = newConnections(e.maxConnections())
+	return e
 }
 
 // serve answers requests from l until ctx ends, then waits for those in flight.
@@ -67,7 +71,8 @@ func (e *httpEdge) serve(ctx context.Context, l net.Listener) error {
 	defer cancel()
 	go e.rejects.run(ctx)
 	srv := &http.Server{
-		ConnState:                    (&connections{limit: e.maxConnections(), open: map[net.Conn]bool{}}).track,
+		ConnState:                    e.connections.track,
+		ConnContext:                  e.connections.remember,
 		Handler:                      e,
 		DisableGeneralOptionsHandler: true,
 		ReadHeaderTimeout:            headerTimeout,
@@ -101,6 +106,9 @@ func (e *httpEdge) maxConnections() int {
 func (e *httpEdge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	in, known := e.caller(r)
+	if known && e.tokens != nil {
+		e.connections.serves(r.Context(), in.principal)
+	}
 	// Whoever has a token is recorded, strangers are counted.
 	deny := func(status int, reason string) {
 		if known && e.tokens != nil {
@@ -108,6 +116,7 @@ func (e *httpEdge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		e.rejects.count(r.Context(), r, status)
+		e.connections.refuses(r.Context())
 		w.Header().Set("Connection", "close")
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now()) // what a stranger announces is not waited for
 		reject(w, status, reason)
@@ -196,6 +205,7 @@ func (e *httpEdge) refuse(w http.ResponseWriter, r *http.Request, in inbound, st
 	case http.StatusMethodNotAllowed:
 		w.Header().Set("Allow", http.MethodPost)
 	case http.StatusForbidden, http.StatusRequestEntityTooLarge, http.StatusServiceUnavailable:
+		e.connections.refuses(r.Context())
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now())
 		w.Header().Set("Connection", "close") // rather than read on what will be thrown away
 	}
