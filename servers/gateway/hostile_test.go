@@ -11,11 +11,13 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/listen"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpclient"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpserver"
 )
 
@@ -112,5 +114,23 @@ func TestVerificationsAtOnce(t *testing.T) {
 	}
 	if asked.Load() != 2 || u.state() != nil {
 		t.Errorf("%d were verified, and %v", asked.Load(), u.state())
+	}
+}
+
+// What just fits into a message to the gateway may not fit into the gateway's own. That is no fault of the server's.
+func TestForwardedTooLarge(t *testing.T) {
+	u, _ := hostile(t, "HTTP/1.1 413 Request Entity Too Large\r\nContent-Length: 18\r\n\r\n"+`{"error":"longer"}`)
+	_, err := u.call(t.Context(), "ask", json.RawMessage(`{}`))
+	if visible, ok := errors.AsType[*mcpserver.Error](err); !ok || visible.Code != mcpserver.CodeTooLarge || u.state() != nil {
+		t.Errorf("%v, and the server: %v", err, u.state())
+	}
+}
+
+// What a server says reaches the log short and safe to show.
+func TestLoggedWords(t *testing.T) {
+	secret := "AKIA" + "2345672345ABCDEF"
+	got := logged(&mcpclient.RPCError{Message: secret + " \u202e" + strings.Repeat("x", 1<<20)})
+	if strings.Contains(got, secret) || strings.Contains(got, "\u202e") || len(got) > 2*maxLogged {
+		t.Errorf("%d bytes: %.100q", len(got), got)
 	}
 }

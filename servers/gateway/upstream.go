@@ -18,6 +18,7 @@ import (
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpclient"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/mcpserver"
 	"github.com/bulkhead-mcp/bulkhead/servers/internal/outbound"
+	"github.com/bulkhead-mcp/bulkhead/servers/internal/scrub"
 )
 
 const (
@@ -91,7 +92,10 @@ func (u *upstream) call(ctx context.Context, tool string, args json.RawMessage) 
 	}
 	result, err := u.client.CallTool(ctx, tool, args, &mcpclient.Caller{Principal: mcpserver.Principal(ctx), Call: outbound.Call(ctx)})
 	u.answered(ctx, err)
+	status, _ := errors.AsType[*mcpclient.StatusError](err)
 	switch {
+	case status != nil && status.Status == http.StatusRequestEntityTooLarge: // what is forwarded is longer than what came: it says who calls
+		return mcpserver.Result{}, mcpserver.Errorf(mcpserver.CodeTooLarge, "the arguments have more bytes than the server %s takes; give it less", u.name)
 	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled):
 		return mcpserver.Result{}, fmt.Errorf("forwarding to %s: %w", u.name, err)
 	case err != nil:
@@ -201,9 +205,9 @@ func forwardedError(result mcpclient.CallResult) *mcpserver.Error {
 	return &mcpserver.Error{Code: code, Message: strings.TrimPrefix(result.Text, result.Code+": ")}
 }
 
-// logged is an error's text, cut: an upstream may have written it.
+// logged is an error's text, safe to show and cut: an upstream may have written it.
 func logged(err error) string {
-	return head(err.Error(), maxLogged)
+	return head(scrub.Text(head(err.Error(), maxErrorText)), maxLogged)
 }
 
 // dial connects and holds what the server says of itself against the lock.
