@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,7 +31,7 @@ type file interface {
 	io.WriterAt
 	io.Closer
 	size() (int64, error)
-	linked() (bool, error) // whether it still has a name
+	named(name string) (bool, error) // whether it is what that name in the folder stands for
 	truncate(size int64) error
 	datasync() error // makes content durable, and the size that is needed to read it
 }
@@ -114,13 +115,18 @@ func (f diskFile) size() (int64, error) {
 	return info.Size(), nil
 }
 
-// linked asks for the number of links alone. Linux remembers who was told a file's times, and gives its next change a time
-// of its own (multigrain timestamps, since 6.13): with fstat before each batch, some file systems write the inode too with
-// each sync.
-func (f diskFile) linked() (bool, error) {
-	var stat unix.Statx_t
-	err := unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_NLINK, &stat)
-	return stat.Nlink > 0, err
+// named asks for the inodes alone. Linux remembers who was told a file's times, and gives its next change a time of its own
+// (multigrain timestamps, since 6.13): with fstat before each batch, some file systems write the inode too with each sync.
+func (f diskFile) named(name string) (bool, error) {
+	var own, other unix.Statx_t
+	if err := unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_INO, &own); err != nil {
+		return false, err
+	}
+	err := unix.Statx(unix.AT_FDCWD, filepath.Join(filepath.Dir(f.Name()), name), unix.AT_SYMLINK_NOFOLLOW, unix.STATX_INO, &other)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return own.Ino == other.Ino && own.Dev_major == other.Dev_major && own.Dev_minor == other.Dev_minor, err
 }
 
 func (f diskFile) datasync() error {

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -414,15 +413,15 @@ func (s *segment) sync(results bool) error {
 
 // present fails if one of the segment's files has lost its name.
 func (s *segment) present() error {
-	return errors.Join(present(s.lines, linesKind), present(s.results, storedKind), present(s.hashes, hashesKind))
+	return errors.Join(present(s.lines, segmentName(s.first, linesKind)), present(s.results, segmentName(s.first, storedKind)), present(s.hashes, segmentName(s.first, hashesKind)))
 }
 
-// present fails if f has lost its name: somebody has removed it, or put another in its place, as editors do. What is
-// written to it then is nowhere once it is closed.
+// present fails if f has lost its name: somebody has removed or moved it, or put another in its place, as editors do. What is
+// written to it then is nowhere once it is closed, or where nobody looks.
 func present(f file, name string) error {
-	linked, err := f.linked()
-	if err == nil && !linked {
-		err = fmt.Errorf("%w: its file %s was removed or replaced while it was written", ErrBroken, strings.TrimPrefix(name, "."))
+	named, err := f.named(name)
+	if err == nil && !named {
+		err = fmt.Errorf("%w: its file %s was removed or replaced while it was written", ErrBroken, name)
 	}
 	return err
 }

@@ -274,10 +274,10 @@ func (f *ramFile) size() (int64, error) {
 	return int64(len(f.node.current)), nil
 }
 
-func (f *ramFile) linked() (bool, error) {
+func (f *ramFile) named(name string) (bool, error) {
 	f.ram.mu.Lock()
 	defer f.ram.mu.Unlock()
-	return f.ram.entries[f.name] == f.node || f.name == checkpointsNew && f.ram.entries[checkpointsName] == f.node, nil
+	return f.ram.entries[name] == f.node, nil
 }
 
 func (f *ramFile) truncate(size int64) error {

@@ -84,36 +84,44 @@ func TestTroubleEnds(t *testing.T) {
 	}
 }
 
-// A file that is replaced beneath a running log, as an editor does it, ends the log: what is written to the old one is
-// lost when it is closed.
+// A file that is replaced beneath a running log, as an editor does it, or moved away, ends the log: what is written to the old
+// one is lost when it is closed, or stands where nobody looks.
 func TestReplacedFile(t *testing.T) {
-	for _, name := range []string{segmentName(1, linesKind), segmentName(1, storedKind), segmentName(1, hashesKind), checkpointsName} {
-		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			signer, verifier := testKey(t)
-			l, err := Open(dir, Options{Signer: signer, Verifier: verifier, interval: time.Hour})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = l.Close() }()
-			writeCalls(t, l, "before", 3)
-			path := filepath.Join(dir, name)
-			data, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := errors.Join(os.WriteFile(path+".new", data, 0o600), os.Rename(path+".new", path)); err != nil {
-				t.Fatal(err)
-			}
-			_ = l.checkpoint() // which comes every few seconds
-			r, content := call("lost")
-			if err := l.Record(t.Context(), r, content); !errors.Is(err, ErrBroken) {
-				t.Errorf("recorded: %v", err)
-			}
-			if err := l.Healthy(); !errors.Is(err, ErrBroken) {
-				t.Errorf("healthy: %v", err)
-			}
-		})
+	replaced := func(path string) error {
+		data, err := os.ReadFile(path)
+		return errors.Join(err, os.WriteFile(path+".new", data, 0o600), os.Rename(path+".new", path))
+	}
+	for how, change := range map[string]func(path string) error{
+		"removed":  os.Remove,
+		"replaced": replaced,
+		"moved":    func(path string) error { return os.Rename(path, path+".old") },
+		"replaced, and linked elsewhere": func(path string) error {
+			return errors.Join(os.Link(path, path+".old"), replaced(path))
+		},
+	} {
+		for _, name := range []string{segmentName(1, linesKind), segmentName(1, storedKind), segmentName(1, hashesKind), checkpointsName} {
+			t.Run(how+"/"+name, func(t *testing.T) {
+				dir := t.TempDir()
+				signer, verifier := testKey(t)
+				l, err := Open(dir, Options{Signer: signer, Verifier: verifier, interval: time.Hour})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = l.Close() }()
+				writeCalls(t, l, "before", 3)
+				if err := change(filepath.Join(dir, name)); err != nil {
+					t.Fatal(err)
+				}
+				_ = l.checkpoint() // which comes every few seconds
+				r, content := call("lost")
+				if err := l.Record(t.Context(), r, content); !errors.Is(err, ErrBroken) {
+					t.Errorf("recorded: %v", err)
+				}
+				if err := l.Healthy(); !errors.Is(err, ErrBroken) {
+					t.Errorf("healthy: %v", err)
+				}
+			})
+		}
 	}
 }
 
