@@ -132,7 +132,10 @@ func (p plan) fileCalls() []call {
 		{"pwrite64", unix.SYS_PWRITE64, nil},
 		{"renameat", unix.SYS_RENAMEAT, nil},
 		{"renameat2", unix.SYS_RENAMEAT2, nil},
-		{"statx", unix.SYS_STATX, []when{{"for the links of an open file", []arg{is(2, unix.AT_EMPTY_PATH), is(3, unix.STATX_NLINK)}}}},
+		{"statx", unix.SYS_STATX, []when{
+			{"for the inode of an open file", []arg{is(2, unix.AT_EMPTY_PATH), is(3, unix.STATX_INO)}},
+			{"for the inode that a name stands for", []arg{is(2, unix.AT_SYMLINK_NOFOLLOW), is(3, unix.STATX_INO)}},
+		}},
 		{"unlinkat", unix.SYS_UNLINKAT, nil},
 	}...)
 }

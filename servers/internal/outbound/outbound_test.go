@@ -556,6 +556,10 @@ func TestAnswers(t *testing.T) {
 		case "/made":
 			w.Header().Set("Location", "http://hub.example/x")
 			w.WriteHeader(http.StatusCreated)
+		case "/upgrade":
+			w.Header().Set("Connection", "Upgrade")
+			w.Header().Set("Upgrade", "x")
+			w.WriteHeader(http.StatusSwitchingProtocols)
 		}
 	})
 	c := directTo(t, port, caFile)
@@ -573,6 +577,7 @@ func TestAnswers(t *testing.T) {
 		{"/up", 0, false, ""},
 		{"/down", 0, false, `it redirects from https to "http"`},
 		{"/made", 0, false, ""},
+		{"/upgrade", 0, false, "changes to a protocol that nobody asked for"},
 	} {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("https://hub.example:%d%s", port, tc.path), nil)
 		if err != nil {

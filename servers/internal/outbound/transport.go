@@ -166,6 +166,10 @@ func inspect(response *http.Response, viaProxy bool) error {
 	if viaProxy && response.Header.Get(egresspolicy.RefusedHeader) != "" {
 		return refusal(host, response)
 	}
+	// Its body would be the bare connection, whose reads no context ends.
+	if response.StatusCode == http.StatusSwitchingProtocols {
+		return fmt.Errorf("%s changes to a protocol that nobody asked for", host)
+	}
 	if response.ContentLength > maxBody {
 		return fmt.Errorf("%w: the answer of %s announces %d bytes, more than %d", limit.ErrTooLarge, host, response.ContentLength, int64(maxBody))
 	}
