@@ -74,13 +74,24 @@ func (x *exchange) serve(ctx context.Context) {
 	request, err := http.ReadRequest(x.reader)
 	if err != nil {
 		x.refuse(ctx, x.unreadable(err))
+		x.linger()
 		return
 	}
 	x.head.N = math.MaxInt64
 	x.record.call = callOf(request.Header)
 	if err := x.route(ctx, request); err != nil {
 		x.refuse(ctx, err)
+		x.linger()
 	}
+}
+
+// linger takes what a refused client still sends, for a moment: where a connection is closed over it, the client may lose the
+// answer (RFC 9112, section 9.6).
+func (x *exchange) linger() {
+	if x.conn.CloseWrite() != nil || x.conn.SetReadDeadline(time.Now().Add(lingerTimeout)) != nil {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, x.conn, maxLinger)
 }
 
 func (x *exchange) route(ctx context.Context, request *http.Request) error {

@@ -113,6 +113,25 @@ func exchangeRaw(t *testing.T, b *bench, request string) string {
 	return string(got)
 }
 
+// A refused client that is still sending its body can send the rest, and then reads why it is refused.
+func TestRefusedWhileSending(t *testing.T) {
+	b, _ := plainBench(t, nil, func(net.Conn) {})
+	conn := b.dial(t, "a")
+	if _, err := io.WriteString(conn, "POST http://elsewhere.example/ HTTP/1.1\r\nHost: elsewhere.example\r\nContent-Length: 65536\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	answer := bufio.NewReader(conn)
+	if _, err := answer.Peek(1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write(make([]byte, 65536)); err != nil {
+		t.Errorf("the rest of the body: %v", err)
+	}
+	if got, err := io.ReadAll(answer); err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 403 ") || !strings.HasSuffix(string(got), "}") {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 func TestForwardAnswers(t *testing.T) {
 	for _, tc := range []struct{ name, method, answer, want, wantEnd, reason string }{
 		{"length", "GET", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "HTTP/1.1 200 OK\r\n", "\r\n\r\nhello", "closed"},

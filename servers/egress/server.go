@@ -18,19 +18,21 @@ import (
 
 // The bounds of this program.
 const (
-	maxConnections = 128              // open connections of one client; a tunnel costs up to six descriptors
-	maxHeader      = 16 << 10         // bytes of a request's line and header
-	maxHello       = 16 << 10         // bytes of a ClientHello, with its record headers
-	maxAnswer      = 64 << 10         // bytes of a plain answer's header
-	maxReason      = 512              // bytes of a reason in a record and in a refusal
-	headerTimeout  = 10 * time.Second // from accepting a connection to the end of its request's header
-	helloTimeout   = 10 * time.Second // from our 200 to the end of the ClientHello
-	dialTimeout    = 20 * time.Second // to resolve a name and try its addresses
-	writeTimeout   = 5 * time.Second  // for our own few bytes to a client, and the ClientHello to an upstream
-	idleTimeout    = 5 * time.Minute  // without a byte in either direction
-	lifetime       = time.Hour        // of a connection, whatever moves on it: its record comes when it ends
-	shutdownGrace  = 3 * time.Second  // for open connections when the process is told to stop
-	socketName     = "s"              // of a client's socket, in the client's folder
+	maxConnections = 128                    // open connections of one client; a tunnel costs up to six descriptors
+	maxHeader      = 16 << 10               // bytes of a request's line and header
+	maxHello       = 16 << 10               // bytes of a ClientHello, with its record headers
+	maxAnswer      = 64 << 10               // bytes of a plain answer's header
+	maxReason      = 512                    // bytes of a reason in a record and in a refusal
+	headerTimeout  = 10 * time.Second       // from accepting a connection to the end of its request's header
+	helloTimeout   = 10 * time.Second       // from our 200 to the end of the ClientHello
+	dialTimeout    = 20 * time.Second       // to resolve a name and try its addresses
+	writeTimeout   = 5 * time.Second        // for our own few bytes to a client, and the ClientHello to an upstream
+	lingerTimeout  = 500 * time.Millisecond // for a refused client to read its answer, as net/http gives one
+	maxLinger      = 256 << 10              // bytes that it may still send meanwhile
+	idleTimeout    = 5 * time.Minute        // without a byte in either direction
+	lifetime       = time.Hour              // of a connection, whatever moves on it: its record comes when it ends
+	shutdownGrace  = 3 * time.Second        // for open connections when the process is told to stop
+	socketName     = "s"                    // of a client's socket, in the client's folder
 )
 
 // errStopping is why connections end when the process is told to stop.
